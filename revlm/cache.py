@@ -1,0 +1,57 @@
+"""Folders that are either complete or absent, whoever builds them and whatever kills them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+
+def digest(*parts: Any) -> str:
+    """Short hash of plain values; the same on every machine."""
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path | None]:
+    """A folder to fill, which appears under its name only when the block ends well.
+
+    One process builds while others wait. What a killed build left is removed by the next one.
+
+    Yields:
+        An empty folder to write into, or None when `folder` is there already.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(folder.name + ".lock")):
+        if folder.is_dir():
+            yield None
+            return
+        for stale in folder.parent.glob(f"{folder.name}.building-*"):
+            shutil.rmtree(stale)
+        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
+        try:
+            yield building
+            building.replace(folder)
+        except BaseException:
+            shutil.rmtree(building, ignore_errors=True)
+            raise
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old text or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

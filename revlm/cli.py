@@ -1,0 +1,169 @@
+"""One door for all commands: Hydra composes, mistakes become one line and exit code 2."""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from revlm import config as schemas
+from revlm.errors import UserError
+
+LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
+
+
+def conf_dir() -> Path:
+    """The folder of YAML files: inside an installed package, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    installed = package / "conf"
+    return installed if installed.is_dir() else package.parent / "conf"
+
+
+def run_id(root: str, name: str, ckpt_path: str | None) -> str:
+    """A new run's name, or with `ckpt_path=last` the newest run that holds a checkpoint."""
+    if ckpt_path == "last":
+        found = sorted((Path(root) / name).glob(f"*/{LAST_CHECKPOINT}"), key=lambda p: p.stat().st_mtime)
+        if found:
+            return found[-1].parent.parent.name
+    return time.strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def register() -> None:
+    """Make the option classes and the resolvers known to Hydra."""
+    store = ConfigStore.instance()
+    store.store(name="train_schema", node=schemas.TrainConfig)
+    store.store(name="report_schema", node=schemas.ReportConfig)
+    OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
+
+
+def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoReturn:
+    """Compose the options of the command line, run `task` on them and exit.
+
+    Exit codes: 0 done, 2 for what the user can mend (one line, no traceback), 130 interrupted.
+    Anything else is a bug and keeps its traceback.
+    """
+    register()
+    # Hydra prints and exits by itself unless it is told to raise.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+
+    refused: list[UserError] = []
+
+    def job(config: DictConfig) -> None:
+        try:
+            # Merging anew refuses keys that a + on the command line added beside the declared ones.
+            plain_values = OmegaConf.to_container(config, resolve=True)
+            declared = OmegaConf.merge(OmegaConf.structured(schema), plain_values)
+            task(OmegaConf.to_object(declared))
+        except (UserError, OSError, OmegaConfBaseException) as error:
+            mistake = _mistake(error, config_name)
+            if HydraConfig.get().mode is RunMode.MULTIRUN:
+                raise mistake from error
+            # Kept from Hydra, which would print more than the one line.
+            refused.append(mistake)
+
+    try:
+        hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
+    except (UserError, OSError, HydraException, OmegaConfBaseException) as error:
+        refused.append(_mistake(error, config_name))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    if refused:
+        print(f"error: {refused[0]}", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(0)
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """Options as plain values, choices by name: for files, W&B and checkpoints."""
+    structured = OmegaConf.structured(config)
+    container = OmegaConf.to_container(structured, resolve=True, enum_to_str=True)
+    return cast(dict[str, Any], container)
+
+
+def no_space(error: OSError) -> str:
+    """One line about a full disk."""
+    place = Path(error.filename) if error.filename else Path.cwd()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    return (
+        f"no space left on the disk of {place} ({free / 1e6:.0f} MB free): "
+        "free some, or put run.root= and cache.dir= on another disk."
+    )
+
+
+def _mistake(error: Exception, config_name: str) -> UserError:
+    """What the user can mend, as one line; anything else is raised again."""
+    if isinstance(error, UserError):
+        return error
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return UserError(_explain(error, config_name))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return UserError(no_space(error))
+    raise error
+
+
+def _explain(error: Exception, config_name: str) -> str:
+    """What is wrong, the nearest right name, and where all of them are listed."""
+    everything = f"All options: python -m revlm.{config_name} --help"
+    if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        near = _nearest(name, error.options)
+        return f"{group}={name}: there is no such choice.{near} Choices: {', '.join(error.options)}."
+    # Hydra wraps what OmegaConf says; the inner one knows the key and the type.
+    while isinstance(error.__cause__, (HydraException, OmegaConfBaseException)):
+        error = error.__cause__
+    text = str(error)
+    full_key = re.search(r"full_key: (\S+)", text)
+    override = re.search(r"Could not override '([^'@]+)", text)
+    if override or "not in" in text:
+        key = override[1] if override else full_key[1] if full_key else text.splitlines()[0]
+        if key in _groups():
+            return f"{key}= is not chosen by default: write +{key}=NAME. {everything}"
+        return f"{key}: there is no such option.{_nearest(key, _known_options(config_name))} {everything}"
+    where = f"{full_key[1]}: " if full_key else ""
+    if isinstance(error, OverrideParseException):
+        where = f"{error.override}: not of the form key=value: "
+    return f"{where}{text.splitlines()[0].rstrip('.')}. {everything}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    leaf = name.rsplit(".", 1)[-1]
+    leaves = {k.rsplit(".", 1)[-1]: k for k in reversed(known)}
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = close or [leaves[c] for c in difflib.get_close_matches(leaf, list(leaves), n=1, cutoff=0.6)]
+    return f" Did you mean {close[0]}?" if close else ""
+
+
+def _known_options(config_name: str) -> list[str]:
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(conf_dir()), version_base="1.3"):
+        config = hydra.compose(config_name)
+    return [*_groups(), *_flatten(OmegaConf.to_container(config, resolve=False))]
+
+
+def _groups() -> list[str]:
+    return sorted(path.name for path in conf_dir().iterdir() if path.is_dir())
+
+
+def _flatten(node: Any, prefix: str = "") -> list[str]:
+    if not isinstance(node, dict):
+        return []
+    keys = [f"{prefix}{key}" for key in node]
+    return keys + [deep for key in node for deep in _flatten(node[key], f"{prefix}{key}.")]

@@ -1,0 +1,375 @@
+"""Every option of every command: its type, its default and what it is for.
+
+The YAML files under conf/ hold only what differs from these defaults. Hydra composes them onto
+these classes, so a misspelt key or a wrong type is refused before anything heavy is imported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from revlm.errors import UserError
+
+
+class Source(Enum):
+    """Where documents come from."""
+
+    sample = "sample"  # text inside pinned packages, installed once, read by path
+    files = "files"  # JSONL, Parquet or plain text by glob
+    hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
+
+
+class TextFormat(Enum):
+    """How `data=files` reads a file; `auto` goes by the name's ending."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    text = "text"
+
+
+class Packing(Enum):
+    """How windows become rows of equal length."""
+
+    packed = "packed"  # several windows in a row, none sees another
+    padded = "padded"  # one window in a row, filled with padding
+
+
+class Granularity(Enum):
+    """What is reversed as a unit."""
+
+    token = "token"  # noqa: S105 -- the paper's reversal
+    word = "word"
+    sentence = "sentence"
+    segment = "segment"  # runs of data.segment_tokens tokens
+
+
+@dataclass
+class DataConfig:
+    """A corpus, and how it becomes rows of tokens."""
+
+    source: Source = Source.sample
+    language: str = "en"
+    # Keep only these domains; null keeps all.
+    domains: list[str] | None = None
+    # Caps count UTF-8 bytes of text. Which documents stay is decided by a hash of their id; of a
+    # stream from the hub, the beginning stays.
+    max_bytes_per_domain: int | None = None
+    max_bytes: int | None = None
+    max_documents: int | None = None
+    # files: a glob. hub: a dataset id or a local folder.
+    path: str | None = None
+    format: TextFormat = TextFormat.auto
+    # hub: the dataset's configuration and split.
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    # Column names; a dot descends into a nested field.
+    text: str = "text"
+    id: str | None = None
+    domain: str | None = None
+    label: str | None = None
+
+    # Body tokens in a window; a row is one token longer, for BOS.
+    window: int = 256
+    packing: Packing = Packing.packed
+    granularity: Granularity = Granularity.token
+    segment_tokens: int = 8
+    # Share of documents held out, decided by a hash of the content before directions exist.
+    val_fraction: float = 0.05
+    # Held-out body tokens that each validation reads, in either direction; null reads all.
+    max_val_tokens: int | None = 50_000
+    num_workers: int = 0
+
+
+class Module(Enum):
+    """Which directions a module trains on."""
+
+    forward = "forward"
+    reverse = "reverse"
+    mixed = "mixed"
+
+
+@dataclass
+class DirectionConfig:
+    """The module and its data mix, set together by `direction=`."""
+
+    module: Module = Module.mixed
+    # Share of training tokens that are read in reverse: 0 for forward, 1 for reverse.
+    reverse_ratio: float = 0.5
+    # Put a tag token for the direction behind BOS. The paper has none.
+    tag: bool = False
+
+
+@dataclass
+class TokenizerConfig:
+    """A tokenizer of its own, or one that exists."""
+
+    # A hub id, a folder or a GGUF file; null trains a byte-level BPE on the training split,
+    # or takes the pretrained model's own.
+    path: str | None = None
+    vocab_size: int = 4096
+    # Bytes of training text that the BPE sees.
+    max_bytes: int = 100_000_000
+
+
+class Init(Enum):
+    """Where weights come from."""
+
+    scratch = "scratch"
+    pretrained = "pretrained"
+
+
+@dataclass
+class InitConfig:
+    """Random weights, or a model that exists."""
+
+    kind: Init = Init.scratch
+    # pretrained: a run's model/ folder or any exported folder, before model.pretrained.
+    path: str | None = None
+
+
+@dataclass
+class ModelConfig:
+    """A causal language model: its architecture, and where its weights lie if it has any."""
+
+    name: str = "custom"
+    # A transformers model type and its configuration, for init=scratch.
+    type: str = "llama"
+    config: dict[str, Any] = field(default_factory=dict)
+    # For init=pretrained: a hub id, a folder, or package:file for weights inside a Python package.
+    pretrained: str | None = None
+    # GGUF file inside the hub repository or folder.
+    gguf_file: str | None = None
+
+
+class OptimizerName(Enum):
+    """AdamW for everything, or Muon for matrices and AdamW for the rest."""
+
+    adamw = "adamw"
+    muon = "muon"
+
+
+class Schedule(Enum):
+    """Shape of the learning rate after warm-up."""
+
+    cosine = "cosine"
+    wsd = "wsd"  # constant, then a linear decay at the end
+    constant = "constant"
+
+
+@dataclass
+class OptimizerConfig:
+    """How weights move."""
+
+    name: OptimizerName = OptimizerName.adamw
+    lr: float = 3e-3
+    # Learning rate of the matrices under Muon; lr moves the rest.
+    muon_lr: float = 2e-2
+    weight_decay: float = 0.1
+    beta1: float = 0.9
+    beta2: float = 0.95
+    schedule: Schedule = Schedule.cosine
+    # Shares of all steps.
+    warmup: float = 0.05
+    decay: float = 0.2
+    # Learning rate at the end, as a share of lr.
+    final_lr: float = 0.1
+    clip_norm: float = 1.0
+
+
+@dataclass
+class BudgetConfig:
+    """How much is trained."""
+
+    # Input tokens, BOS and padding included: steps = tokens / (batch_size * row length).
+    tokens: int = 1_500_000
+    # Rows in an optimiser step, over all ranks and accumulation.
+    batch_size: int = 8
+    # Rows in one forward pass of one rank; null: batch_size / ranks.
+    micro_batch_size: int | None = None
+    # Evenly spaced over the run, the last one at its end; one more comes before the first step.
+    validations: int = 8
+
+
+class Strategy(Enum):
+    """How ranks share the work."""
+
+    auto = "auto"
+    ddp = "ddp"
+    fsdp = "fsdp"
+
+
+@dataclass
+class TrainerConfig:
+    """Lightning's trainer."""
+
+    accelerator: str = "auto"
+    devices: int = 1
+    num_nodes: int = 1
+    strategy: Strategy = Strategy.auto
+    # auto: bf16 on a GPU that has it, float32 elsewhere.
+    precision: str = "auto"
+    log_every_n_steps: int = 10
+    progress_bar: bool = True
+    # A checkpoint is written at every validation and, if set, every so many steps between.
+    checkpoint_every_n_steps: int | None = None
+
+
+@dataclass
+class CurvesConfig:
+    """The rule by which two curves cross."""
+
+    # Positions in the centred moving average; odd.
+    smoothing: int = 9
+    # Positions for which reverse must stay at or below forward.
+    hold: int = 8
+    # Bootstrap resamples of documents behind each interval.
+    resamples: int = 1000
+    seed: int = 0
+
+
+class WandbMode(Enum):
+    """Where W&B writes."""
+
+    offline = "offline"
+    online = "online"
+    none = "none"
+
+
+@dataclass
+class LoggerConfig:
+    """W&B beside the local record, which is always written."""
+
+    wandb: WandbMode = WandbMode.offline
+    project: str = "revlm"
+    entity: str | None = None
+    tags: list[str] = field(default_factory=list)
+    # Text samples generated in each direction at the end of the run; 0 turns them off.
+    samples: int = 2
+
+
+@dataclass
+class RunConfig:
+    """The run's folder."""
+
+    root: str = "runs"
+    # With ckpt_path=last: the newest run of this name that can be continued, if there is one.
+    id: str = "${run_id:${run.root},${name},${ckpt_path}}"
+    dir: str = "${run.root}/${name}/${run.id}"
+
+
+@dataclass
+class CacheConfig:
+    """Prepared corpora, token ids and converted weights, shared by all runs."""
+
+    dir: str = "${oc.env:REVLM_CACHE,${oc.env:HOME}/.cache/revlm}"
+
+
+@dataclass
+class TrainConfig:
+    """Options of `python -m revlm.train`."""
+
+    name: str = "train"
+    seed: int = 0
+    # last: continue the run in its folder; or a checkpoint's path.
+    ckpt_path: str | None = None
+    direction: DirectionConfig = field(default_factory=DirectionConfig)
+    init: InitConfig = field(default_factory=InitConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    tokenizer: TokenizerConfig = field(default_factory=TokenizerConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    budget: BudgetConfig = field(default_factory=BudgetConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    curves: CurvesConfig = field(default_factory=CurvesConfig)
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+
+
+@dataclass
+class FolderConfig:
+    """The folder of a command that is not a training run."""
+
+    dir: str
+
+
+@dataclass
+class ReportConfig:
+    """Options of `python -m revlm.report`."""
+
+    # A folder of runs or a glob of run folders, both searched at any depth.
+    runs: str = "runs"
+    run: FolderConfig = field(default_factory=lambda: FolderConfig(dir="report"))
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse what no run can mean, before anything heavy is loaded.
+
+    Raises:
+        UserError: the first option that is out of its range, with the range.
+    """
+    at_least_one = {
+        "data.window": config.data.window,
+        "data.segment_tokens": config.data.segment_tokens,
+        "budget.tokens": config.budget.tokens,
+        "budget.batch_size": config.budget.batch_size,
+        "budget.micro_batch_size": config.budget.micro_batch_size,
+        "budget.validations": config.budget.validations,
+        "trainer.devices": config.trainer.devices,
+        "trainer.num_nodes": config.trainer.num_nodes,
+        "trainer.log_every_n_steps": config.trainer.log_every_n_steps,
+        "trainer.checkpoint_every_n_steps": config.trainer.checkpoint_every_n_steps,
+        "data.max_bytes": config.data.max_bytes,
+        "data.max_bytes_per_domain": config.data.max_bytes_per_domain,
+        "data.max_documents": config.data.max_documents,
+        "data.max_val_tokens": config.data.max_val_tokens,
+        "tokenizer.max_bytes": config.tokenizer.max_bytes,
+        "curves.smoothing": config.curves.smoothing,
+        "curves.hold": config.curves.hold,
+    }
+    for name, count in at_least_one.items():
+        if count is not None and count < 1:
+            raise UserError(f"{name}={count}: set it to 1 or more.")
+    at_least_zero = {
+        "data.num_workers": config.data.num_workers,
+        "curves.resamples": config.curves.resamples,
+        "logger.samples": config.logger.samples,
+        "optimizer.lr": config.optimizer.lr,
+        "optimizer.muon_lr": config.optimizer.muon_lr,
+        "optimizer.weight_decay": config.optimizer.weight_decay,
+        "optimizer.clip_norm": config.optimizer.clip_norm,
+    }
+    for name, amount in at_least_zero.items():
+        if not amount >= 0:
+            raise UserError(f"{name}={amount}: set it to 0 or more.")
+    shares = {
+        "direction.reverse_ratio": config.direction.reverse_ratio,
+        "data.val_fraction": config.data.val_fraction,
+        "optimizer.warmup": config.optimizer.warmup,
+        "optimizer.decay": config.optimizer.decay,
+        "optimizer.final_lr": config.optimizer.final_lr,
+    }
+    for name, share in shares.items():
+        if not 0 <= share <= 1:
+            raise UserError(f"{name}={share}: a share lies between 0 and 1.")
+    if config.curves.smoothing % 2 == 0:
+        raise UserError(f"curves.smoothing={config.curves.smoothing}: a centred average needs an odd number.")
+    _check_directions(config.direction)
+
+
+def _check_directions(direction: DirectionConfig) -> None:
+    expected = {
+        Module.forward: direction.reverse_ratio == 0,
+        Module.reverse: direction.reverse_ratio == 1,
+        Module.mixed: 0 < direction.reverse_ratio < 1,
+    }
+    if not expected[direction.module]:
+        raise UserError(
+            f"direction.module={direction.module.value} with direction.reverse_ratio="
+            f"{direction.reverse_ratio}: module and data disagree; "
+            "set both together with direction=forward, reverse or mixed."
+        )

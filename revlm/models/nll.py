@@ -1,0 +1,111 @@
+"""Token losses of a causal language model, in nats and float32, without holding all logits.
+
+With a vocabulary of V, logits take V numbers a token: more than everything else together. Where a
+model's logits are a linear map of its last hidden states, losses are computed in chunks of
+tokens; where they are not (soft-capped or scaled logits), the model's own logits are used.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn import LinearCrossEntropyOptions
+from transformers import PreTrainedModel
+
+from revlm.data.streams import IGNORE
+
+# Tokens whose logits are held at once. At a vocabulary of 4096 that is 4 MB, which a core's cache
+# holds; larger chunks were not faster on a CPU and cost memory at large vocabularies.
+CHUNK_TOKENS = 256
+
+
+class TokenLoss:
+    """Losses of one model's predictions.
+
+    Labels follow transformers' convention: labels[:, t] is predicted from what stands before t.
+    Batches carry restarting position_ids and no attention mask, which makes transformers keep
+    the windows of a row apart; the cache must be off for it.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        """Find out how the model makes logits."""
+        self.model = model
+        self.linear = _has_linear_head(model)
+
+    def token_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
+        """Negative log-likelihood of every label.
+
+        Args:
+            input_ids: (B, T) int64.
+            labels: (B, T) int64, IGNORE where there is nothing to predict.
+            position_ids: (B, T) int64, restarting at 0 in every window.
+
+        Returns:
+            (B, T) float32 nats; entry t belongs to labels[:, t], 0 where ignored.
+        """
+        states, targets = self._predictions(input_ids, labels, position_ids)
+        losses = [
+            F.cross_entropy(self._logits(chunk).float(), wanted, reduction="none")
+            for chunk, wanted in zip(
+                torch.split(states, CHUNK_TOKENS), torch.split(targets, CHUNK_TOKENS), strict=True
+            )
+        ]
+        nll = torch.zeros(labels.shape, dtype=torch.float32, device=labels.device)
+        nll[:, 1:][labels[:, 1:] != IGNORE] = torch.cat(losses)
+        return nll
+
+    def sum_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
+        """Sum of `token_nll`, differentiable: () float32 nats."""
+        states, targets = self._predictions(input_ids, labels, position_ids)
+        if not self.linear:
+            return F.cross_entropy(states.float(), targets, reduction="sum")
+        head = self.model.get_output_embeddings()
+        chunk = CHUNK_TOKENS if states.device.type == "cpu" else None
+        options = LinearCrossEntropyOptions(batch_chunk_size=chunk, acc_dtype=torch.float32)
+        return F.linear_cross_entropy(
+            states, head.weight, targets, linear_bias=head.bias, reduction="sum", options=options
+        ).float()
+
+    def _predictions(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+        """What predicts each label, hidden states (N, H) or logits (N, V), and the labels (N,)."""
+        inputs = {"input_ids": input_ids, "position_ids": position_ids, "use_cache": False}
+        if self.linear:
+            states = self.model.base_model(**inputs).last_hidden_state
+        else:
+            states = self.model(**inputs).logits
+        wanted = labels[:, 1:] != IGNORE
+        return states[:, :-1][wanted], labels[:, 1:][wanted]
+
+    def _logits(self, states: Tensor) -> Tensor:
+        return self.model.get_output_embeddings()(states) if self.linear else states
+
+
+def _has_linear_head(model: PreTrainedModel) -> bool:
+    """Whether logits are exactly the output embedding applied to the last hidden states."""
+    head = model.get_output_embeddings()
+    if not isinstance(head, nn.Linear) or head.weight.is_meta:
+        return False
+    ids = torch.arange(8, device=head.weight.device).remainder(head.out_features)[None]
+    with torch.no_grad():
+        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+        return torch.equal(head(hidden), model(input_ids=ids, use_cache=False).logits)
+
+
+def check_windows_apart(model: PreTrainedModel) -> bool:
+    """Whether the windows of a packed row are invisible to each other.
+
+    Changes one window of a row and looks whether any logit of its neighbours moves. Some
+    architectures and attention kernels ignore restarting positions; packing would leak there.
+    """
+    vocabulary = int(model.config.vocab_size)
+    row = torch.arange(12, device=model.device).remainder(vocabulary)
+    other = row.clone()
+    other[4:8] = (other[4:8] + 3).remainder(vocabulary)
+    positions = torch.arange(4, device=model.device).repeat(3)[None]
+    with torch.no_grad():
+        before, after = (
+            model(input_ids=ids[None], position_ids=positions, use_cache=False).logits[0]
+            for ids in (row, other)
+        )
+    return torch.equal(before[:4], after[:4]) and torch.equal(before[8:], after[8:])

@@ -1,0 +1,87 @@
+"""A run's folder: who may write into it, and what it remembers of its options."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+from omegaconf import OmegaConf
+
+from revlm.cache import write_atomically
+from revlm.errors import UserError
+
+# What may differ between the sittings of one run: it changes no number, or only how long it goes.
+FREE = ("name", "ckpt_path", "run.", "cache.", "logger.", "trainer.", "budget.tokens", "budget.validations")
+
+
+@contextmanager
+def claim(folder: Path) -> Iterator[None]:
+    """Hold a run folder against other processes.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
+        # Ranks of one run share its folder; the first holds it.
+        yield
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(
+            f"{folder} is in use by another process: wait for it, or choose another run.dir=."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def start(folder: Path, config: dict[str, Any]) -> None:
+    """Write config.yaml into a fresh folder.
+
+    Raises:
+        UserError: the folder holds a run already.
+    """
+    for name, state in (("summary.json", "a finished run"), ("checkpoints/last.ckpt", "an unfinished run")):
+        if (folder / name).exists():
+            raise UserError(
+                f"{folder} holds {state}: continue it with ckpt_path=last, or choose another run.dir=."
+            )
+    write_config(folder, config)
+
+
+def check_same_run(folder: Path, config: dict[str, Any]) -> None:
+    """Refuse to continue a run under options that would make it another.
+
+    Raises:
+        UserError: the first option that differs, with both values.
+    """
+    path = folder / "config.yaml"
+    if not path.exists():
+        return
+    old, new = flatten(OmegaConf.to_container(OmegaConf.load(path))), flatten(config)
+    for key in sorted(old.keys() | new.keys()):
+        if not key.startswith(FREE) and old.get(key) != new.get(key):
+            raise UserError(
+                f"{folder} was started with {key}={old.get(key)}, not {new.get(key)}: "
+                "give the same options to continue it, or choose another run.dir=."
+            )
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """config.yaml, resolved."""
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+
+
+def flatten(node: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested options as dotted keys."""
+    if not isinstance(node, dict):
+        return {prefix.rstrip("."): node}
+    return {k: v for key in node for k, v in flatten(node[key], f"{prefix}{key}.").items()}

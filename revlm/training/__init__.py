@@ -1,0 +1,1 @@
+"""Optimisation: modules, schedules, callbacks."""

@@ -1,0 +1,146 @@
+"""Checkpoints that are whole or absent, hold plain data only, and bring random state back."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import random
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from revlm.errors import UserError
+
+LAST = "last"
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes beside the target and renames: a killed run or a full disk leaves the old checkpoint."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        """Save in one step.
+
+        Raises:
+            OSError: the disk is full or the folder cannot be written; the old file is untouched.
+        """
+        del storage_options
+        target = Path(path)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".{target.name}.{os.getpid()}")
+        try:
+            with temporary.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        except RuntimeError as error:
+            # torch's writer turns a full disk into a RuntimeError.
+            if "write" not in str(error) or not isinstance(error.__context__, OSError):
+                raise
+            raise error.__context__ from error
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """`checkpoints/last.ckpt`, replaced at every validation and every `every_n_steps` between."""
+
+    def __init__(self, folder: Path, every_n_steps: int | None) -> None:
+        """Keep one file."""
+        super().__init__(
+            dirpath=folder,
+            filename=LAST,
+            every_n_train_steps=every_n_steps,
+            save_top_k=1,
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+
+    def on_load_checkpoint(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Let a finished run go on under a larger budget: its last batch is the last no more."""
+        del trainer, pl_module
+        checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save behind every validation, whether or not steps are counted too."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save_last_step(trainer)
+        del pl_module
+
+    def _save_last_step(self, trainer: L.Trainer) -> None:
+        trainer.save_checkpoint(Path(str(self.dirpath)) / f"{LAST}.ckpt")
+
+
+class RandomState(L.Callback):
+    """Random number generators of every rank, put back just before the first batch of a resumed run.
+
+    Building loaders and models draws numbers, so restoring any earlier would shift them.
+    """
+
+    def __init__(self) -> None:
+        """Nothing to restore yet."""
+        self._pending: dict[str, Any] | None = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """States of all ranks, as plain lists and tensors."""
+        mine = _collect()
+        if not torch.distributed.is_initialized():
+            return {"ranks": [mine]}
+        ranks: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(ranks, mine)
+        return {"ranks": ranks}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep them for the first batch."""
+        self._pending = state_dict
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Put this rank's state back, once."""
+        del args
+        if self._pending is not None:
+            ranks = self._pending["ranks"]
+            _restore(ranks[min(trainer.global_rank, len(ranks) - 1)])
+            self._pending = None
+
+
+def _collect() -> dict[str, Any]:
+    algorithm, keys, *rest = np.random.get_state()  # noqa: NPY002 -- libraries draw from it
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "python": list(random.getstate()[1]),
+        "numpy": [algorithm, np.asarray(keys).tolist(), *rest],
+    }
+
+
+def _restore(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"].cpu())
+    if torch.cuda.is_available() and state["cuda"]:
+        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
+    random.setstate((3, tuple(state["python"]), None))
+    algorithm, keys, *rest = state["numpy"]
+    np.random.set_state((algorithm, np.asarray(keys, dtype=np.uint32), *rest))  # noqa: NPY002
+
+
+def step_of(path: Path) -> int:
+    """Optimiser steps behind a checkpoint.
+
+    Raises:
+        UserError: the file is no checkpoint that can be read safely.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        return int(checkpoint["global_step"])
+    except (OSError, RuntimeError, KeyError, pickle.UnpicklingError, ValueError) as error:
+        raise UserError(
+            f"{path} is not a checkpoint that can be read ({str(error).splitlines()[0]})."
+        ) from error

@@ -1,0 +1,135 @@
+"""Real text, a real tokenizer trained on it, and small models: shared by all tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+import torch
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf, open_dict
+
+from revlm import cli, train
+from revlm.config import DataConfig, ModelConfig, TrainConfig
+from revlm.data.corpus import load_corpus, split_mask
+from revlm.data.streams import Layout
+from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
+from revlm.models.backbone import from_config
+
+TINY = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "tie_word_embeddings": True,
+}
+
+
+@pytest.fixture(scope="session")
+def cache_dir(tmp_path_factory):
+    """A cache of this session's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["REVLM_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def corpus(cache_dir):
+    """Real documents of three domains: short, medium and long ones."""
+    data = DataConfig(domains=["finance", "bbc_news", "drama"], max_bytes_per_domain=60_000)
+    return load_corpus(data, cache_dir)
+
+
+@pytest.fixture(scope="session")
+def tokenizer(corpus):
+    """A byte-level BPE of 512 pieces."""
+    return train_bpe(corpus.dataset["text"], 512)
+
+
+@pytest.fixture(scope="session")
+def store(corpus, tokenizer, cache_dir):
+    """Token ids of the corpus, a tenth held out."""
+    held_out = split_mask(corpus.dataset, 0.1)
+    return build_store(
+        corpus.dataset, held_out, tokenizer, corpus_fingerprint=corpus.fingerprint, cache_dir=cache_dir
+    )
+
+
+@pytest.fixture
+def layout(tokenizer):
+    """Packed rows of windows of 64."""
+    return Layout(window=64, packed=True, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+
+
+@pytest.fixture
+def tiny_lm(tokenizer):
+    """A Llama with random weights, deterministic."""
+    torch.manual_seed(0)
+    return from_config(ModelConfig(config=dict(TINY)), tokenizer, 130).eval()
+
+
+@pytest.fixture(scope="session")
+def compose():
+    """Options as the command line would make them."""
+    cli.register()
+
+    def composed(*overrides: str):
+        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
+            return hydra.compose("train", overrides=list(overrides), return_hydra_config=True)
+
+    return composed
+
+
+@pytest.fixture(scope="session")
+def run_train(compose, cache_dir):
+    """Train in this process, as `python -m revlm.train OVERRIDES` does, and give the folder."""
+
+    def run(folder: Path, *overrides: str) -> Path:
+        config = compose(*overrides, f"run.dir={folder}", "trainer.progress_bar=false")
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(folder)
+        HydraConfig.instance().set_config(config)
+        del config.hydra
+        declared = OmegaConf.merge(
+            OmegaConf.structured(TrainConfig), OmegaConf.to_container(config, resolve=True)
+        )
+        train.train(OmegaConf.to_object(declared))
+        return folder
+
+    yield run
+    HydraConfig.instance().cfg = None
+
+
+@pytest.fixture(scope="session")
+def smoke_run(run_train, tmp_path_factory):
+    """A finished mixed run, with W&B's offline files."""
+    folder = tmp_path_factory.mktemp("runs") / "mixed"
+    return run_train(folder, "+experiment=from_scratch_mixed", "scale=smoke")
+
+
+@pytest.fixture(scope="session")
+def revlm_command(cache_dir):
+    """Start `python -m revlm.NAME ARGUMENTS` as a user would."""
+
+    def run(name: str, *arguments: str, check: bool = False, cwd: Path | None = None, **env: str):
+        return subprocess.run(
+            [sys.executable, "-m", f"revlm.{name}", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=cwd,
+            env=os.environ | {"REVLM_CACHE": str(cache_dir)} | env,
+            check=check,
+        )
+
+    return run
+
+
+def one_window_row(ids, layout):
+    """input_ids, labels and position_ids of a row with one window, by hand: BOS + ids."""
+    row = torch.tensor([[layout.bos, *np.asarray(ids).tolist()]])
+    labels = row.clone()
+    labels[:, 0] = -100
+    return row, labels, torch.arange(row.shape[1])[None]

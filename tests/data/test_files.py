@@ -1,0 +1,272 @@
+"""Reading JSONL, Parquet and plain text, and every way in which files go wrong."""
+
+import gzip
+import json
+import tracemalloc
+
+import pyarrow as pa
+import pytest
+import zstandard
+from pyarrow import parquet
+
+from revlm.config import DataConfig, Source, TextFormat
+from revlm.data.files import read_files
+from revlm.errors import UserError
+
+ROWS = [{"text": "first text", "n": 1}, {"text": "zweiter Text, größer", "n": 2}]
+
+
+def config(path, **options):
+    return DataConfig(source=Source.files, path=str(path), **options)
+
+
+def jsonl(rows):
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def write(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".gz":
+        data = gzip.compress(data)
+    if path.suffix == ".zst":
+        data = zstandard.ZstdCompressor().compress(data)
+    path.write_bytes(data)
+    return path
+
+
+def read(path, **options):
+    return list(read_files(config(path, **options)))
+
+
+def refusal(path, **options):
+    with pytest.raises(UserError) as error:
+        read(path, **options)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz", "a.jsonl.zst"])
+def test_jsonl_reads_alike_under_every_ending(tmp_path, name):
+    """The ending decides how a file is opened and changes nothing in what it says."""
+    documents = read(write(tmp_path / name, jsonl(ROWS)))
+    assert [document.text for document in documents] == [row["text"] for row in ROWS]
+    assert [document.doc_id for document in documents] == [f"{name}:1", f"{name}:2"]
+    assert {document.domain for document in documents} == {"a"}
+
+
+def test_zstd_frames_and_gzip_members_are_joined(tmp_path):
+    """Files made by appending compressed parts are read to their end."""
+    first, second = (jsonl([row]) for row in ROWS)
+    zst = tmp_path / "a.jsonl.zst"
+    zst.write_bytes(zstandard.compress(first) + zstandard.compress(second))
+    gz = tmp_path / "b.jsonl.gz"
+    gz.write_bytes(gzip.compress(first) + gzip.compress(second))
+    assert [document.text for document in read(zst)] == [document.text for document in read(gz)]
+    assert len(read(zst)) == 2
+
+
+def test_parquet_reads_nested_columns(tmp_path):
+    """A dot descends into a struct, as SlimPajama's domains need it."""
+    rows = [
+        {"text": "one", "meta": {"set": "ArXiv"}, "id": 7},
+        {"text": "two", "meta": {"set": "C4"}, "id": 8},
+    ]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    documents = read(tmp_path / "a.parquet", domain="meta.set", id="id", label="id")
+    assert [(d.doc_id, d.domain, d.label) for d in documents] == [("7", "ArXiv", "7"), ("8", "C4", "8")]
+
+
+def test_jsonl_reads_nested_columns(tmp_path):
+    """The same dots descend into JSON objects, for the text as well."""
+    path = write(tmp_path / "a.jsonl", jsonl([{"body": {"raw": "deep"}, "meta": {"id": "x"}}]))
+    (document,) = read(path, text="body.raw", id="meta.id")
+    assert (document.doc_id, document.text) == ("x", "deep")
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".txt.gz", ".txt.zst", ".md"])
+def test_a_text_file_is_one_document(tmp_path, suffix):
+    """Its id is the path below the folder, its domain the folder it lies in."""
+    write(tmp_path / "poems" / f"a{suffix}", b"Zeile eins\nZeile zwei\n")
+    (document,) = read(tmp_path)
+    assert document == (f"poems/a{suffix}", "Zeile eins\nZeile zwei\n", "poems", "en", None)
+
+
+def test_a_glob_descends_and_sorts(tmp_path):
+    """`**` finds files at any depth; their order is that of their names."""
+    for name in ("b/2.txt", "a/c/1.txt", "0.txt"):
+        write(tmp_path / name, name.encode())
+    assert [document.text for document in read(tmp_path / "**" / "*.txt")] == [
+        "0.txt",
+        "a/c/1.txt",
+        "b/2.txt",
+    ]
+    assert [document.doc_id for document in read(tmp_path / "a" / "**" / "*.txt")] == ["c/1.txt"]
+
+
+def test_a_folder_means_its_readable_files(tmp_path):
+    """Files of other kinds in a folder are passed over; a glob that names one is refused."""
+    write(tmp_path / "a.txt", b"text")
+    write(tmp_path / "a.bin", b"\x00\x01")
+    assert len(read(tmp_path)) == 1
+    assert "set data.format" in refusal(tmp_path / "*")
+
+
+def test_shards_share_a_domain(tmp_path):
+    """Without a domain column the shards of one table are one domain."""
+    for shard in range(2):
+        write(tmp_path / f"arxiv-{shard:05}-of-00002.jsonl.zst", jsonl([ROWS[shard]]))
+    documents = read(tmp_path)
+    assert {document.domain for document in documents} == {"arxiv"}
+    assert len({document.doc_id for document in documents}) == 2
+
+
+def test_forced_format_overrides_the_ending(tmp_path):
+    """data.format=jsonl reads a .txt file as JSONL."""
+    assert len(read(write(tmp_path / "a.txt", jsonl(ROWS)), format=TextFormat.jsonl)) == 2
+
+
+def test_unicode_line_separators_end_no_line(tmp_path):
+    """Only a newline ends a JSONL row; a BOM at the start is no part of it."""
+    path = write(tmp_path / "a.jsonl", b"\xef\xbb\xbf" + jsonl([{"text": "one\u2028still one\x0c\x85"}]))
+    assert [document.text for document in read(path)] == ["one\u2028still one\x0c\x85"]
+
+
+def test_memory_stays_flat(tmp_path):
+    """Reading 40 MB of JSONL and of Parquet never holds a quarter of it."""
+    rows = [{"text": f"{number} " + "word " * 2000} for number in range(4000)]
+    write(tmp_path / "a.jsonl", jsonl(rows))
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "b.parquet", row_group_size=200)
+    del rows
+    tracemalloc.start()
+    assert sum(1 for _ in read_files(config(tmp_path))) == 8000
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+def test_no_match_names_the_glob(tmp_path):
+    """A glob without a file is refused by its own text."""
+    assert f"data.path={tmp_path}/*.jsonl matches no readable file" in refusal(tmp_path / "*.jsonl")
+
+
+def test_no_path_names_the_option():
+    """data=files without a path says which option to set."""
+    with pytest.raises(UserError, match=r"set data\.path"):
+        read_files(DataConfig(source=Source.files))
+
+
+def test_an_unreadable_file_is_named(tmp_path):
+    """A file that cannot be opened, here a link to nowhere, is refused by name."""
+    (tmp_path / "a.jsonl").symlink_to(tmp_path / "gone.jsonl")
+    assert f"{tmp_path}/a.jsonl: cannot be read (No such file or directory)" in refusal(tmp_path / "*.jsonl")
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.jsonl.zst", "a.txt"])
+def test_invalid_utf8_is_placed(tmp_path, name):
+    """The offset counts bytes of the decompressed stream, beyond the first block too."""
+    good = jsonl([{"text": "é" * 700_000}])
+    path = write(tmp_path / name, good + b'{"text": "\xff"}\n')
+    assert f"{path}: invalid UTF-8 at byte {len(good) + 10} " in refusal(path)
+
+
+def test_utf8_that_ends_in_mid_character_is_invalid(tmp_path):
+    """A file cut inside a character is refused, not shortened."""
+    path = write(tmp_path / "a.txt", "caf\u00e9".encode()[:-1])
+    assert "invalid UTF-8 at byte 3 " in refusal(path)
+
+
+def test_nul_is_placed(tmp_path):
+    """A NUL is named by file, line and offset, in tables as in text files."""
+    table = write(tmp_path / "a.jsonl", jsonl([ROWS[0], {"text": "ab\0c"}]))
+    text = write(tmp_path / "a.txt", b"abc\0")
+    assert f"{table}:2: NUL character at offset 2" in refusal(table)
+    assert f"{text}: NUL character at offset 3" in refusal(text)
+
+
+def test_lone_surrogate_is_placed(tmp_path):
+    """JSON can spell half a character, which no UTF-8 file could hold."""
+    path = write(tmp_path / "a.jsonl", b'{"text": "ab\\ud800"}\n')
+    assert f"{path}:1: lone surrogate U+D800 at offset 2" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("a.jsonl.gz", "gzip"), ("a.jsonl.zst", "zstd"), ("a.txt.zst", "zstd")]
+)
+def test_truncated_compression_is_refused(tmp_path, name, kind):
+    """Half a compressed file is never taken for a whole one."""
+    path = write(tmp_path / name, jsonl([{"text": str(n) * 50} for n in range(2000)]))
+    path.write_bytes(path.read_bytes()[:-9])
+    message = refusal(path)
+    assert str(path) in message
+    assert f"truncated {kind}" in message
+
+
+@pytest.mark.parametrize(("name", "kind"), [("a.jsonl.gz", "gzip"), ("a.jsonl.zst", "zstd")])
+def test_what_is_not_compressed_is_refused(tmp_path, name, kind):
+    """An ending that lies is named as damage."""
+    path = tmp_path / name
+    path.write_bytes(jsonl(ROWS))
+    assert f"{path}: damaged" in refusal(path)
+    assert kind in refusal(path)
+
+
+def test_truncated_parquet_is_refused(tmp_path):
+    """A Parquet file without its end has no index and is refused."""
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.Table.from_pylist(ROWS), path)
+    path.write_bytes(path.read_bytes()[:-20])
+    assert f"{path}: damaged or truncated Parquet" in refusal(path)
+
+
+def test_invalid_utf8_in_parquet_is_refused(tmp_path):
+    """A string column that is no UTF-8 is refused by file."""
+    column = pa.array([b"good", b"\xff"], pa.binary()).view(pa.string())
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pa.table({"text": column}), path)
+    assert f"{path}: invalid UTF-8" in refusal(path)
+
+
+@pytest.mark.parametrize("line", [b"{bad}", b'{"text": "cut', b"[1, 2]", b'"text"', b"[" * 100_000])
+def test_invalid_json_is_placed(tmp_path, line):
+    """A line that is no JSON object is named by file and line."""
+    path = write(tmp_path / "a.jsonl", jsonl(ROWS) + b"\n" + line + b"\n")
+    assert f"{path}:4: " in refusal(path)
+
+
+def test_missing_column_names_what_there_is(tmp_path):
+    """The columns that exist, and the nearest one, are in the message."""
+    table = write(tmp_path / "a.jsonl", jsonl([{"texts": "a", "url": "b"}]))
+    parquet.write_table(pa.Table.from_pylist([{"texts": "a", "url": "b"}]), tmp_path / "b.parquet")
+    for path in (table, tmp_path / "b.parquet"):
+        message = refusal(path)
+        assert (
+            f"{path}:1: no field 'text' (data.text): did you mean 'texts'? There are: texts, url" in message
+        )
+
+
+def test_missing_nested_field_names_its_siblings(tmp_path):
+    """Inside a nested field the names on offer are written with their dots."""
+    path = write(tmp_path / "a.jsonl", jsonl([{"text": "a", "meta": {"set_name": "C4"}}]))
+    assert "did you mean 'meta.set_name'" in refusal(path, domain="meta.setname")
+
+
+@pytest.mark.parametrize(("value", "kind"), [(None, "null"), (3, "int"), (["a"], "list"), ({"a": 1}, "dict")])
+def test_text_that_is_no_string_is_placed(tmp_path, value, kind):
+    """Numbers, lists and nulls are refused with line and type, never turned into text."""
+    path = write(tmp_path / "a.jsonl", jsonl([ROWS[0], {"text": value}]))
+    assert f"{path}:2: field 'text' is" in refusal(path)
+    assert kind in refusal(path)
+
+
+def test_duplicate_ids_name_both_places(tmp_path):
+    """Two rows with one id are refused with the place of either, across files."""
+    first = write(tmp_path / "a.jsonl", jsonl([{"text": "x", "id": "k"}, {"text": "y", "id": "dup"}]))
+    second = write(tmp_path / "b.jsonl", jsonl([{"text": "z", "id": "dup"}]))
+    assert f"'dup' (id) occurs twice, at {first}:2 and at {second}:1" in refusal(tmp_path, id="id")
+
+
+def test_an_id_must_be_a_name(tmp_path):
+    """Null and empty ids are refused rather than numbered."""
+    assert "'id' (data.id) is null" in refusal(
+        write(tmp_path / "a.jsonl", jsonl([{"text": "x", "id": None}])), id="id"
+    )

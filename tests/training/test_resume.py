@@ -1,0 +1,155 @@
+"""Runs that are killed, continued, and run by several processes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+SMOKE = ("+experiment=from_scratch_mixed", "scale=smoke", "logger=none", "budget.tokens=10_000")
+
+
+def rows(folder):
+    """The numbers of a run, without those that a clock makes."""
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "train/tokens_per_second"} for line in lines]
+
+
+def weights(folder):
+    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def kill_at_step(folder, step, arguments, cache_dir):
+    """Start a run in a process of its own and SIGKILL it once its record reaches a step."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "revlm.train", *arguments],
+        env=os.environ | {"REVLM_CACHE": str(cache_dir)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    metrics = folder / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        if metrics.exists() and f'"step": {step},' in metrics.read_text():
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        time.sleep(0.005)
+    process.kill()
+    return False
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_killed_run_continues_to_the_bit(tmp_path, revlm_command, cache_dir, workers):
+    """SIGKILL in the middle and the same command again: same batches, same losses, same weights."""
+    options = (*SMOKE, f"data.num_workers={workers}", "trainer.checkpoint_every_n_steps=7", "ckpt_path=last")
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    revlm_command("train", *options, f"run.dir={whole}", check=True)
+    assert kill_at_step(killed, 26, [*options, f"run.dir={killed}"], cache_dir)
+    assert not (killed / "summary.json").exists()
+    continued = revlm_command("train", *options, f"run.dir={killed}", check=True)
+    assert "starting afresh" not in continued.stdout
+    assert rows(killed) == rows(whole)
+    assert all(
+        torch.equal(a, b) for a, b in zip(weights(killed).values(), weights(whole).values(), strict=True)
+    )
+    for name in ("curves.csv", "curves_first.csv", "intersection.json", "samples.txt"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+
+
+@pytest.mark.process
+def test_two_processes_train_as_one(tmp_path, revlm_command):
+    """Two gloo processes and one process take the same steps on the same global batches."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    revlm_command("train", *SMOKE, f"run.dir={one}", check=True)
+    ddp = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
+    revlm_command("train", *SMOKE, *ddp, f"run.dir={two}", check=True)
+    for mine, theirs in zip(rows(two), rows(one), strict=True):
+        assert mine == pytest.approx(theirs, rel=2e-4, abs=1e-5)
+    assert (two / "model" / "model.safetensors").exists()
+
+
+@pytest.mark.process
+def test_two_processes_continue_to_the_bit(tmp_path, revlm_command, cache_dir):
+    """A killed run of two gloo processes continues with bitwise the same losses."""
+    ddp = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "ckpt_path=last")
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    revlm_command("train", *SMOKE, *ddp, f"run.dir={whole}", check=True)
+    assert kill_at_step(cut, 26, [*SMOKE, *ddp, f"run.dir={cut}"], cache_dir)
+    # The second rank notices the first one's death by its closed connection; its memory is not the run's.
+    time.sleep(2)
+    revlm_command("train", *SMOKE, *ddp, f"run.dir={cut}", check=True)
+    assert rows(cut) == rows(whole)
+
+
+def test_continuing_under_other_options_is_refused(tmp_path, run_train):
+    """What would make it another run is named; what changes no number is free."""
+    from revlm.errors import UserError
+
+    folder = run_train(tmp_path / "run", *SMOKE)
+    with pytest.raises(UserError, match=r"was started with optimizer\.lr=0\.003, not 0\.1"):
+        run_train(folder, *SMOKE, "ckpt_path=last", "optimizer.lr=0.1")
+    run_train(folder, *SMOKE, "ckpt_path=last", "trainer.log_every_n_steps=3")
+
+
+def test_a_finished_folder_is_not_overwritten(tmp_path, run_train):
+    """Starting again in a folder with a run needs ckpt_path=last or another folder."""
+    from revlm.errors import UserError
+
+    folder = run_train(tmp_path / "run", *SMOKE)
+    before = (folder / "metrics.jsonl").read_bytes()
+    with pytest.raises(UserError, match=r"holds a finished run: continue it with ckpt_path=last"):
+        run_train(folder, *SMOKE)
+    assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_a_longer_budget_goes_on_where_the_run_stopped(tmp_path, run_train):
+    """A finished run continues when its budget grows; the old rows stay as they are."""
+    folder = run_train(tmp_path / "run", *SMOKE, "optimizer.schedule=constant")
+    before = rows(folder)
+    run_train(folder, *SMOKE, "optimizer.schedule=constant", "ckpt_path=last", "budget.tokens=20_000")
+    assert rows(folder)[: len(before)] == before
+    assert rows(folder)[-1]["step"] == 2 * before[-1]["step"]
+
+
+def test_checkpoints_hold_plain_data(smoke_run):
+    """A checkpoint loads without running anything that is inside it."""
+    checkpoint = torch.load(smoke_run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["global_step"] > 0
+
+
+@pytest.mark.process
+def test_a_nan_loss_stops_the_run_and_names_the_step(tmp_path, revlm_command):
+    """A diverged run ends with one line and exit code 2, not 'finished'."""
+    run = revlm_command(
+        "train",
+        *SMOKE,
+        f"run.dir={tmp_path / 'nan'}",
+        "optimizer.lr=1e30",
+        "optimizer.clip_norm=0",
+        "optimizer.warmup=0",
+    )
+    assert run.returncode == 2
+    assert "train/nll is" in run.stderr
+    assert " at step " in run.stderr
+    assert "Traceback" not in run.stderr
+    assert not (tmp_path / "nan" / "summary.json").exists()
+
+
+@pytest.mark.process
+def test_a_folder_in_use_is_refused(tmp_path, revlm_command, cache_dir):
+    """Two processes cannot write one run."""
+    from filelock import FileLock
+
+    folder = tmp_path / "run"
+    folder.mkdir()
+    with FileLock(folder / ".lock"):
+        run = revlm_command("train", *SMOKE, f"run.dir={folder}")
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "is in use by another process" in run.stderr
+    assert not (folder / "config.yaml").exists()
