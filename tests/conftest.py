@@ -19,6 +19,10 @@ from revlm.data.streams import Layout
 from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
 from revlm.models.backbone import from_config
 
+# Tiny models gain nothing from threads, and on a busy machine waiting threads cost minutes.
+os.environ["OMP_NUM_THREADS"] = "1"
+torch.set_num_threads(1)
+
 TINY = {
     "hidden_size": 32,
     "intermediate_size": 64,

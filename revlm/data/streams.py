@@ -22,7 +22,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from revlm.data.order import interleave, keyed_hash, mix64, reversed_documents
 from revlm.data.tokens import TokenStore
+from revlm.data.windows import Windows, cut_windows, pack
 from revlm.direction import Direction, IntArray, orient
 from revlm.errors import UserError
 
@@ -81,135 +83,6 @@ class Layout:
     def row_length(self) -> int:
         """T: a full window and its prefix."""
         return self.window + self.prefix
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Pieces of documents, cut from the front at multiples of the window: the same for both directions.
-
-    Attributes:
-        doc, start, length: (N,) each window's document, first token in it, and tokens.
-    """
-
-    doc: npt.NDArray[np.int64]
-    start: npt.NDArray[np.int64]
-    length: npt.NDArray[np.int64]
-
-    def __len__(self) -> int:
-        """Number of windows."""
-        return len(self.doc)
-
-
-def cut_windows(store: TokenStore, docs: npt.NDArray[np.int64], window: int) -> Windows:
-    """All tokens of the documents, each in exactly one window."""
-    lengths = store.lengths[docs]
-    counts = -(-lengths // window)
-    doc = np.repeat(docs, counts)
-    within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    start = within * window
-    return Windows(doc, start, np.minimum(window, np.repeat(lengths, counts) - start))
-
-
-def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """A bijection of 64-bit numbers that looks random (the finaliser of SplitMix64).
-
-    Orders come from sorting by it: unlike a generator's permutation it is the same in every
-    version of every library.
-    """
-    z = values + np.uint64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-def keyed_hash(values: npt.NDArray[np.uint64], *key: int) -> npt.NDArray[np.uint64]:
-    """(N,) hashes of values under a key such as (seed, epoch)."""
-    with np.errstate(over="ignore"):
-        for part in key:
-            values = mix64(values ^ mix64(np.asarray([part % 2**64], dtype=np.uint64)))
-    return values
-
-
-def reversed_documents(
-    hashes: npt.NDArray[np.uint64],
-    lengths: npt.NDArray[np.int64],
-    *,
-    ratio: float,
-    seed: int,
-    epoch: int,
-) -> npt.NDArray[np.bool_]:
-    """Which documents are read in reverse in this epoch.
-
-    A document is reversed when its hash of (seed, doc_id, epoch) lies below a threshold. The
-    threshold is where the reversed tokens make up `ratio` of all, to within half a document.
-
-    Args:
-        hashes: (D,) document hashes.
-        lengths: (D,) tokens of each.
-        ratio: share of tokens to reverse, 0 to 1.
-        seed: of the run.
-        epoch: pass over the corpus.
-
-    Returns:
-        (D,) bool.
-    """
-    order = np.argsort(keyed_hash(hashes, seed, epoch), kind="stable")
-    middles = np.cumsum(lengths[order]) - lengths[order] / 2
-    chosen = np.empty(len(hashes), dtype=np.bool_)
-    chosen[order] = middles < ratio * lengths.sum()
-    return chosen
-
-
-def pack(sizes: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
-    """Items into rows of a capacity, each item whole: best fit, largest first.
-
-    Args:
-        sizes: (N,) at most `capacity` each.
-        capacity: of a row.
-
-    Returns:
-        Rows of item numbers.
-
-    Source: best-fit packing, arXiv 2404.10830.
-    """
-    rows: list[list[int]] = []
-    open_rows: list[list[int]] = [[] for _ in range(capacity + 1)]  # by room left
-    rooms = 0  # bit r is set when some row has room r
-    for item in np.argsort(-sizes, kind="stable").tolist():
-        size = int(sizes[item])
-        fitting = rooms >> size
-        if fitting:
-            room = size + (fitting & -fitting).bit_length() - 1
-            row = open_rows[room].pop()
-            if not open_rows[room]:
-                rooms &= ~(1 << room)
-        else:
-            room, row = capacity, len(rows)
-            rows.append([])
-        rows[row].append(item)
-        open_rows[room - size].append(row)
-        rooms |= 1 << (room - size)
-    return rows
-
-
-def interleave(num_forward: int, num_reverse: int, ratio: float) -> npt.NDArray[np.int64]:
-    """An order of forward rows (0, 1, ...) and reverse rows (num_forward, ...), evenly mixed.
-
-    Any stretch of n rows holds `ratio * n` reverse rows, give or take one, until one kind is used
-    up; the rest of the other follows.
-    """
-    total = num_forward + num_reverse
-    steps = np.floor(np.arange(total + 1) * ratio)
-    is_reverse = np.diff(steps) > 0
-    reverse_slots = np.flatnonzero(is_reverse)[:num_reverse]
-    forward_slots = np.flatnonzero(~is_reverse)[:num_forward]
-    order = np.full(total, -1, dtype=np.int64)
-    order[forward_slots] = np.arange(len(forward_slots))
-    order[reverse_slots] = num_forward + np.arange(len(reverse_slots))
-    rest = np.concatenate(
-        (np.arange(len(forward_slots), num_forward), num_forward + np.arange(len(reverse_slots), num_reverse))
-    )
-    return np.concatenate((order[order >= 0], rest))
 
 
 class RowBuilder:

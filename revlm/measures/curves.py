@@ -17,7 +17,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from revlm.config import CurvesConfig
-from revlm.data.streams import keyed_hash
+from revlm.data.order import keyed_hash
 
 FloatArray = npt.NDArray[np.float64]
 RULE = "first position from which the smoothed reverse curve is at or below the forward curve for `hold` positions"

@@ -7,6 +7,9 @@ tokens; where they are not (soft-capped or scaled logits), the model's own logit
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -81,13 +84,25 @@ class TokenLoss:
         return self.model.get_output_embeddings()(states) if self.linear else states
 
 
+@contextmanager
+def _still(model: PreTrainedModel) -> Iterator[None]:
+    """Without gradients and without dropout, which would make two equal passes differ."""
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(was_training)
+
+
 def _has_linear_head(model: PreTrainedModel) -> bool:
     """Whether logits are exactly the output embedding applied to the last hidden states."""
     head = model.get_output_embeddings()
     if not isinstance(head, nn.Linear) or head.weight.is_meta:
         return False
     ids = torch.arange(8, device=head.weight.device).remainder(head.out_features)[None]
-    with torch.no_grad():
+    with _still(model):
         hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         return torch.equal(head(hidden), model(input_ids=ids, use_cache=False).logits)
 
@@ -103,7 +118,7 @@ def check_windows_apart(model: PreTrainedModel) -> bool:
     other = row.clone()
     other[4:8] = (other[4:8] + 3).remainder(vocabulary)
     positions = torch.arange(4, device=model.device).repeat(3)[None]
-    with torch.no_grad():
+    with _still(model):
         before, after = (
             model(input_ids=ids[None], position_ids=positions, use_cache=False).logits[0]
             for ids in (row, other)

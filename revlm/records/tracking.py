@@ -7,13 +7,11 @@ them again, so the record of a run that was killed equals that of one that was n
 from __future__ import annotations
 
 import csv
-import importlib.metadata
 import io
 import json
 import math
 import os
 import secrets
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,6 @@ from revlm.training.callbacks import Clock
 from revlm.training.modules import DirectionalLM
 
 CURVES = {"all": "curves.csv", "first": "curves_first.csv"}
-PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
 # Seconds that an unreachable W&B server may cost before the run goes on offline.
 WANDB_TIMEOUT = 15
 
@@ -42,8 +39,7 @@ class LocalRecord:
     def __init__(self, path: Path) -> None:
         """Open, keeping what is there."""
         self.path = path
-        lines = path.read_text().splitlines() if path.exists() else []
-        self._seen = {self._kind(json.loads(line)) for line in lines}
+        self._seen = {self._kind(row) for row in self._rows()}
 
     def write(self, row: dict[str, Any]) -> bool:
         """Append a row; False when this step's is there already."""
@@ -58,10 +54,13 @@ class LocalRecord:
 
     def truncate(self, step: int) -> None:
         """Drop rows behind a checkpoint at `step`, and what a killed process half wrote."""
-        lines = self.path.read_text().splitlines() if self.path.exists() else []
-        rows = [row for row in map(_parse, lines) if row is not None and row[keys.STEP] <= step]
+        rows = [row for row in self._rows() if row[keys.STEP] <= step]
         write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in rows))
         self._seen = {self._kind(row) for row in rows}
+
+    def _rows(self) -> list[dict[str, Any]]:
+        lines = self.path.read_text().splitlines() if self.path.exists() else []
+        return [row for row in map(_parse, lines) if row is not None]
 
     @staticmethod
     def _kind(row: dict[str, Any]) -> tuple[int, bool]:
@@ -225,26 +224,6 @@ def write_curves(folder: Path, computed: dict[str, Curves], step: int) -> None:
         for i in np.flatnonzero(curves.count[direction.number])
     ]
     write_atomically(folder / "curves_interval.csv", "step,direction,position,low,high\n" + _csv(rows))
-
-
-def versions() -> dict[str, str]:
-    """Versions of what numbers depend on."""
-    return {name: importlib.metadata.version(name) for name in PACKAGES}
-
-
-def commit() -> str | None:
-    """Commit of the checkout that runs, with -dirty where files differ; None outside of one."""
-    here = Path(__file__).resolve().parent
-    try:
-        described = subprocess.run(  # noqa: S603 -- a fixed command
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
 
 
 def _open_wandb(folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> Any:

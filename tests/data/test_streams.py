@@ -9,17 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revlm.data.streams import (
-    IGNORE,
-    EvalStream,
-    Share,
-    TrainStream,
-    cut_windows,
-    interleave,
-    keyed_hash,
-    pack,
-    reversed_documents,
-)
+from revlm.data.order import interleave, keyed_hash, reversed_documents
+from revlm.data.streams import IGNORE, EvalStream, Share, TrainStream
+from revlm.data.windows import cut_windows, pack
 from revlm.direction import Direction
 from revlm.errors import UserError
 

@@ -5,8 +5,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+from revlm.config import ModelConfig
 from revlm.data.streams import IGNORE, EvalStream, RowBuilder
 from revlm.direction import Direction, orient
+from revlm.models.backbone import from_config
 from revlm.models.nll import TokenLoss, check_windows_apart
 from tests.conftest import one_window_row
 
@@ -116,12 +118,24 @@ def test_packed_documents_do_not_see_each_other(tiny_lm, store, layout):
 
 def test_a_model_that_lets_packed_windows_leak_is_found(tiny_lm):
     """The check before training tells models that keep windows apart from those that do not."""
-    assert check_windows_apart(tiny_lm)
-    tiny_lm.config._attn_implementation = "eager"
     leaking = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model("mamba", vocab_size=512, hidden_size=32, num_hidden_layers=1, state_size=4)
-    ).eval()
-    assert not check_windows_apart(leaking)
+        AutoConfig.for_model(
+            "opt", vocab_size=512, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, ffn_dim=64,
+            word_embed_proj_dim=32, max_position_embeddings=64, bos_token_id=0, eos_token_id=0,
+        )
+    )  # fmt: skip
+    assert check_windows_apart(tiny_lm)
+    assert not check_windows_apart(leaking.eval())
+
+
+def test_dropout_does_not_fool_the_checks(tokenizer):
+    """A model in training mode is probed without its dropout, and stays in training mode."""
+    shape = {"n_embd": 32, "n_layer": 2, "n_head": 2}
+    model = from_config(ModelConfig(type="gpt2", config=shape), tokenizer, 65).train()
+    assert model.config.resid_pdrop > 0
+    assert check_windows_apart(model)
+    assert TokenLoss(model).linear
+    assert model.training
 
 
 @pytest.mark.parametrize("direction", list(Direction))

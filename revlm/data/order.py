@@ -1,0 +1,76 @@
+"""Choices without a generator: hashes decide direction and order, the same in every process."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """A bijection of 64-bit numbers that looks random (the finaliser of SplitMix64).
+
+    Orders come from sorting by it: unlike a generator's permutation it is the same in every
+    version of every library.
+    """
+    z = values + np.uint64(0x9E3779B97F4A7C15)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def keyed_hash(values: npt.NDArray[np.uint64], *key: int) -> npt.NDArray[np.uint64]:
+    """(N,) hashes of values under a key such as (seed, epoch)."""
+    with np.errstate(over="ignore"):
+        for part in key:
+            values = mix64(values ^ mix64(np.asarray([part % 2**64], dtype=np.uint64)))
+    return values
+
+
+def reversed_documents(
+    hashes: npt.NDArray[np.uint64],
+    lengths: npt.NDArray[np.int64],
+    *,
+    ratio: float,
+    seed: int,
+    epoch: int,
+) -> npt.NDArray[np.bool_]:
+    """Which documents are read in reverse in this epoch.
+
+    A document is reversed when its hash of (seed, doc_id, epoch) lies below a threshold. The
+    threshold is where the reversed tokens make up `ratio` of all, to within half a document.
+
+    Args:
+        hashes: (D,) document hashes.
+        lengths: (D,) tokens of each.
+        ratio: share of tokens to reverse, 0 to 1.
+        seed: of the run.
+        epoch: pass over the corpus.
+
+    Returns:
+        (D,) bool.
+    """
+    order = np.argsort(keyed_hash(hashes, seed, epoch), kind="stable")
+    middles = np.cumsum(lengths[order]) - lengths[order] / 2
+    chosen = np.empty(len(hashes), dtype=np.bool_)
+    chosen[order] = middles < ratio * lengths.sum()
+    return chosen
+
+
+def interleave(num_forward: int, num_reverse: int, ratio: float) -> npt.NDArray[np.int64]:
+    """An order of forward rows (0, 1, ...) and reverse rows (num_forward, ...), evenly mixed.
+
+    Any stretch of n rows holds `ratio * n` reverse rows, give or take one, until one kind is used
+    up; the rest of the other follows.
+    """
+    total = num_forward + num_reverse
+    steps = np.floor(np.arange(total + 1) * ratio)
+    is_reverse = np.diff(steps) > 0
+    reverse_slots = np.flatnonzero(is_reverse)[:num_reverse]
+    forward_slots = np.flatnonzero(~is_reverse)[:num_forward]
+    order = np.full(total, -1, dtype=np.int64)
+    order[forward_slots] = np.arange(len(forward_slots))
+    order[reverse_slots] = num_forward + np.arange(len(reverse_slots))
+    rest = np.concatenate(
+        (np.arange(len(forward_slots), num_forward), num_forward + np.arange(len(reverse_slots), num_reverse))
+    )
+    return np.concatenate((order[order >= 0], rest))

@@ -1,0 +1,138 @@
+"""What a finished run leaves: its summary, its exported model, a few texts it wrote."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from revlm import keys
+from revlm.cache import write_atomically
+from revlm.config import TrainConfig
+from revlm.data.datamodule import TokenStreamDataModule
+from revlm.direction import Direction
+from revlm.models.backbone import export
+from revlm.models.generation import generate_text
+from revlm.training.modules import DirectionalLM
+
+PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
+
+
+def export_run(config: TrainConfig, data: TokenStreamDataModule, module: DirectionalLM, folder: Path) -> None:
+    """model/: a transformers folder, with revlm.json for what transformers does not know."""
+    export(
+        module.model,
+        data.tokenizer,
+        folder / "model",
+        {
+            "directions": [direction.value for direction in module.directions],
+            "window": data.layout.window,
+            "tag": config.direction.tag,
+            "granularity": config.data.granularity.value,
+            "segment_tokens": config.data.segment_tokens,
+            "corpus_fingerprint": data.corpus.fingerprint,
+            "store_fingerprint": data.store.fingerprint,
+            "tokens": data.num_steps * data.tokens_per_step,
+            "seed": config.seed,
+        },
+    )
+
+
+def write_summary(
+    config: TrainConfig, data: TokenStreamDataModule, module: DirectionalLM, folder: Path, *, seconds: float
+) -> dict[str, Any]:
+    """summary.json, whose presence says that the run is finished.
+
+    Args:
+        config: the run's options.
+        data: its corpus.
+        module: its trained model.
+        folder: its folder, with metrics.jsonl.
+        seconds: spent training, validation left out.
+
+    Returns:
+        What the file holds.
+    """
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    validations = [row for row in rows if keys.VAL_NLL_FORWARD in row]
+    start, end = validations[0], validations[-1]
+    tokens = data.num_steps * data.tokens_per_step
+    summary = {
+        "name": config.name,
+        "seed": config.seed,
+        "module": config.direction.module.value,
+        "nll_forward": end[keys.VAL_NLL_FORWARD],
+        "nll_reverse": end[keys.VAL_NLL_REVERSE],
+        "gap": end[keys.VAL_GAP],
+        "relative_gap": end[keys.VAL_RELATIVE_GAP],
+        "start_nll_forward": start[keys.VAL_NLL_FORWARD],
+        "start_nll_reverse": start[keys.VAL_NLL_REVERSE],
+        "tokens": tokens,
+        "steps": data.num_steps,
+        "seconds": seconds,
+        "tokens_per_second": tokens / seconds,
+        "parameters": module.model.num_parameters(),
+        "window": data.layout.window,
+        "vocab_size": len(data.tokenizer),
+        "num_train_documents": int((~data.store.held_out).sum()),
+        "num_val_documents": data.val_streams[0].num_documents,
+        "skipped": data.corpus.skipped | data.store.skipped,
+        "language": config.data.language,
+        "corpus_fingerprint": data.corpus.fingerprint,
+        "versions": versions(),
+        "commit": commit(),
+    }
+    write_atomically(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+    return summary
+
+
+def write_samples(
+    config: TrainConfig, data: TokenStreamDataModule, module: DirectionalLM, folder: Path
+) -> list[tuple[str, str]]:
+    """Held-out texts continued in each of the model's directions, also as samples.txt.
+
+    Forward writes on from a window's beginning, reverse writes what comes before its end; the
+    given part stands in [brackets].
+    """
+    windows = data.val_streams[0].windows
+    length = data.layout.window // 4
+    samples = []
+    for item in range(min(config.logger.samples, len(windows))):
+        ids = data.store.document(windows.doc[item])[: data.layout.window]
+        for direction in module.directions:
+            given = ids[:length] if direction is Direction.FORWARD else ids[-length:]
+            prompt = data.tokenizer.decode(given.tolist())
+            written = generate_text(
+                module.model,
+                data.tokenizer,
+                prompt,
+                direction=direction,
+                num_tokens=length,
+                tag=config.direction.tag,
+                seed=item,
+            )
+            samples.append((direction.value, written.replace(prompt, f"[{prompt}]", 1)))
+    write_atomically(folder / "samples.txt", "".join(f"{d}: {text}\n\n" for d, text in samples))
+    return samples
+
+
+def versions() -> dict[str, str]:
+    """Versions of what numbers depend on."""
+    return {name: importlib.metadata.version(name) for name in PACKAGES}
+
+
+def commit() -> str | None:
+    """Commit of the checkout that runs, with -dirty where files differ; None outside of one."""
+    here = Path(__file__).resolve().parent
+    try:
+        described = subprocess.run(  # noqa: S603 -- a fixed command
+            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
