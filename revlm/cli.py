@@ -70,8 +70,9 @@ def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoRet
             plain_values = OmegaConf.to_container(config, resolve=True)
             declared = OmegaConf.merge(OmegaConf.structured(schema), plain_values)
             task(OmegaConf.to_object(declared))
-        except (UserError, OSError, OmegaConfBaseException) as error:
-            mistake = _mistake(error, config_name)
+        except Exception as error:
+            places = [OmegaConf.select(config, key) for key in ("run.dir", "cache.dir")]
+            mistake = _mistake(error, config_name, [place for place in places if place])
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise mistake from error
             # Kept from Hydra, which would print more than the one line.
@@ -79,7 +80,7 @@ def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoRet
 
     try:
         hydra.main(version_base="1.3", config_path=str(conf_dir()), config_name=config_name)(job)()
-    except (UserError, OSError, HydraException, OmegaConfBaseException) as error:
+    except Exception as error:  # noqa: BLE001 -- what is no mistake is raised again
         refused.append(_mistake(error, config_name))
     except KeyboardInterrupt:
         sys.exit(130)
@@ -96,27 +97,42 @@ def plain(config: Any) -> dict[str, Any]:
     return cast(dict[str, Any], container)
 
 
-def no_space(error: OSError) -> str:
-    """One line about a full disk."""
-    place = Path(error.filename) if error.filename else Path.cwd()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+def no_space(places: Sequence[str]) -> str:
+    """One line about a full disk: the fullest of those that a command writes to."""
+    existing = []
+    for place in places:
+        path = Path(place).expanduser().absolute()
+        while not path.exists():
+            path = path.parent
+        existing.append(path)
+    fullest = min(existing, key=lambda path: shutil.disk_usage(path).free)
+    free = shutil.disk_usage(fullest).free
     return (
-        f"no space left on the disk of {place} ({free / 1e6:.0f} MB free): "
+        f"no space left on the disk of {fullest} ({free / 1e6:.1f} MB free): "
         "free some, or put run.root= and cache.dir= on another disk."
     )
 
 
-def _mistake(error: Exception, config_name: str) -> UserError:
+def _mistake(error: Exception, config_name: str, places: Sequence[str] = (".",)) -> UserError:
     """What the user can mend, as one line; anything else is raised again."""
     if isinstance(error, UserError):
         return error
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(_explain(error, config_name))
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(no_space(error))
+    if _is_full_disk(error):
+        return UserError(no_space(places))
     raise error
+
+
+def _is_full_disk(error: BaseException | None) -> bool:
+    """Whether a full disk lies behind an error, however libraries have wrapped it."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _explain(error: Exception, config_name: str) -> str:

@@ -6,7 +6,7 @@ import os
 import pickle
 import random
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import lightning as L
 import numpy as np
@@ -17,6 +17,24 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from revlm.errors import UserError
 
 LAST = "last"
+
+
+class _WatchedFile:
+    """A file that remembers why a write failed."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self.file.write(data)
+        except OSError as error:
+            self.error = error
+            raise
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -36,15 +54,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
         try:
             with temporary.open("wb") as file:
-                torch.save(checkpoint, file)
+                watched = _WatchedFile(file)
+                try:
+                    torch.save(checkpoint, cast(BinaryIO, watched))
+                except RuntimeError as error:
+                    # torch's writer hides why a write failed behind a check of its own.
+                    raise watched.error or error from error
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)
-        except RuntimeError as error:
-            # torch's writer turns a full disk into a RuntimeError.
-            if "write" not in str(error) or not isinstance(error.__context__, OSError):
-                raise
-            raise error.__context__ from error
         finally:
             temporary.unlink(missing_ok=True)
 

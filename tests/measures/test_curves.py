@@ -117,6 +117,21 @@ def test_resamples_are_paired_between_directions():
     assert np.allclose(gaps, 0.5, atol=1e-6)
 
 
+def test_bootstrap_intervals_follow_documents():
+    """A document keeps its weight from batch to batch: two batches equal one."""
+    rng = np.random.default_rng(5)
+    nll, docs, position = (
+        torch.from_numpy(rng.normal(5, 1, 40)),
+        torch.arange(20).repeat(2),
+        torch.zeros(40).long(),
+    )
+    once, twice = PositionCurve(1, 50, seed=0), PositionCurve(1, 50, seed=0)
+    once.update(nll, position, docs, 0)
+    for part in (slice(0, 13), slice(13, 40)):
+        twice.update(nll[part], position[part], docs[part], 0)
+    assert torch.allclose(once.resampled_sums, twice.resampled_sums)
+
+
 def test_weights_are_poisson_one_and_depend_on_the_document_only():
     """Mean and variance 1, equal for equal documents in any company."""
     weights = poisson_weights(np.arange(4000), 50, seed=3).numpy()

@@ -72,6 +72,17 @@ def test_both_directions_are_validated_on_the_same_tokens(smoke_run):
         assert (counts["forward"] == counts["reverse"]).all()
 
 
+def test_every_document_is_counted_at_position_zero(smoke_run):
+    """Position 0 is the first body token: every document has it once, and no row has more positions than the window."""
+    first = pd.read_csv(smoke_run / "curves_first.csv")
+    documents = read_json(smoke_run / "summary.json")["num_val_documents"]
+    assert (first[first.position == 0]["count"] == documents).all()
+    assert (first[first.position == 1]["count"] == documents).all()
+    curves = pd.read_csv(smoke_run / "curves.csv")
+    assert curves.position.max() == 63
+    assert curves[curves.position == 63]["count"].min() < curves[curves.position == 0]["count"].min()
+
+
 def test_intersections_say_their_rule(smoke_run):
     """A crossing stands beside the smoothing, hold, window and resamples it comes from."""
     for crossing in read_json(smoke_run / "intersection.json").values():

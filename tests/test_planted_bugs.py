@@ -1,0 +1,165 @@
+"""The tests can fail: each silent error is planted in a copy of the project, and its test must find it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+STREAMS, NLL, TESTS = "revlm/data/streams.py", "revlm/models/nll.py", "tests"
+
+# (what goes wrong, file, right line, planted line, the test that must fail)
+BUGS = [
+    (
+        "targets leak: a token is predicted from itself",
+        NLL,
+        "return states[:, :-1][wanted], labels[:, 1:][wanted]",
+        "return states[:, 1:][wanted], labels[:, 1:][wanted]",
+        "models/test_nll.py::test_nll_equals_transformers_own_loss",
+    ),
+    (
+        "BOS becomes a target",
+        STREAMS,
+        "labels[r, body_at:end] = body",
+        "labels[r, at:end] = input_ids[r, at:end]",
+        "data/test_streams.py::test_labels_are_the_body_and_nothing_else",
+    ),
+    (
+        "padding stands on the left",
+        STREAMS,
+        "            at = 0\n",
+        "            at = shape[1] - sum(int(self.windows.length[i]) + self.layout.prefix for i in items)\n",
+        "data/test_streams.py::test_no_padding_stands_before_a_real_token",
+    ),
+    (
+        "packed windows see each other",
+        STREAMS,
+        "position_ids[r, at:end] = np.arange(end - at)",
+        "position_ids[r, at:end] = np.arange(at, end)",
+        "models/test_nll.py::test_packed_documents_do_not_see_each_other",
+    ),
+    (
+        "windows are cut after orienting",
+        STREAMS,
+        "        return orient(ids, direction, units)",
+        (
+            "        whole = orient(self.store.document(self.windows.doc[item]), direction)\n"
+            "        return whole[start : start + self.windows.length[item]]"
+        ),
+        "data/test_streams.py::test_both_directions_score_the_same_tokens",
+    ),
+    (
+        "reverse is never reversed",
+        "revlm/direction.py",
+        "        return ids[::-1]",
+        "        return ids",
+        "data/test_streams.py::test_a_reverse_row_is_bos_and_the_window_backwards",
+    ),
+    (
+        "a mean of means over micro-batches",
+        "revlm/training/modules.py",
+        'return total / batch["step_targets"] * scale',
+        'return total / (batch["labels"] != IGNORE).sum()',
+        "training/test_modules.py::test_accumulation_changes_nothing",
+    ),
+    (
+        "positions are off by BOS",
+        "revlm/training/modules.py",
+        'position = batch["position_ids"][wanted] - self.prefix',
+        'position = (batch["position_ids"][wanted] - self.prefix + 1) % self.window',
+        "records/test_tracking.py::test_every_document_is_counted_at_position_zero",
+    ),
+    (
+        "text is shown in the order it was written",
+        "revlm/models/generation.py",
+        "tokenizer.decode(orient(written, direction).tolist()",
+        "tokenizer.decode(written.tolist()",
+        "records/test_tracking.py::test_samples_are_shown_in_reading_order",
+    ),
+    (
+        "text is reversed before it is tokenised",
+        "revlm/data/tokens.py",
+        "core.encode_batch_fast([text for",
+        "core.encode_batch_fast([text[::-1] for",
+        "data/test_tokens.py::test_documents_are_tokenised_before_they_are_reversed",
+    ),
+    (
+        "directions depend on the rank",
+        STREAMS,
+        "            seed=self.seed,\n            epoch=epoch,",
+        "            seed=self.seed + self.share.rank,\n            epoch=epoch,",
+        "data/test_streams.py::test_ranks_and_accumulation_change_nothing",
+    ),
+    (
+        "a reversed copy may land on the other side",
+        "revlm/data/corpus.py",
+        'hashlib.blake2b(counts.astype("<i8").tobytes(), digest_size=16)',
+        "hashlib.blake2b(text.encode(), digest_size=16)",
+        "data/test_corpus.py",
+    ),
+    (
+        "training reads held-out documents",
+        STREAMS,
+        "docs = np.flatnonzero(~store.held_out)",
+        "docs = np.arange(len(store))",
+        "data/test_streams.py::test_train_and_validation_share_no_document",
+    ),
+    (
+        "resamples weigh a batch's documents, not the corpus's",
+        "revlm/measures/curves.py",
+        "poisson_weights(docs.cpu().numpy(), self.resamples, self.seed)",
+        "poisson_weights(np.arange(len(docs)), self.resamples, self.seed)",
+        "measures/test_curves.py::test_bootstrap_intervals_follow_documents",
+    ),
+    (
+        "a continued run begins its data anew",
+        "revlm/data/datamodule.py",
+        "return StatefulDataLoader(",
+        "return DataLoader(",
+        "training/test_resume.py::test_a_killed_run_continues_to_the_bit[0]",
+    ),
+]
+
+
+def copy_project(folder: Path) -> Path:
+    for name in ("revlm", "conf", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    shutil.copy(ROOT / "README.md", folder)
+    return folder
+
+
+def run_tests(folder: Path, *tests: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests],
+        cwd=folder,
+        env=os.environ | {"PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_the_copy_passes_without_a_planted_bug(tmp_path):
+    """What follows fails because of the bugs, not because of the copy."""
+    tests = sorted({f"{TESTS}/{bug[4]}" for bug in BUGS})
+    run = run_tests(copy_project(tmp_path), *tests)
+    assert run.returncode == 0, run.stdout[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bug", BUGS, ids=[bug[0].replace(" ", "-") for bug in BUGS])
+def test_a_planted_bug_is_found(tmp_path, bug):
+    """The test that names the law fails when the law is broken."""
+    _, file, right, planted, test = bug
+    path = copy_project(tmp_path) / file
+    source = path.read_text()
+    assert source.count(right) == 1, f"the line to break stands {source.count(right)} times in {file}"
+    path.write_text(source.replace(right, planted))
+    run = run_tests(tmp_path, f"{TESTS}/{test}")
+    assert run.returncode == 1, run.stdout[-3000:]
+    assert " failed" in run.stdout
