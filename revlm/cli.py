@@ -121,6 +121,10 @@ def _mistake(error: Exception, config_name: str, places: Sequence[str] = (".",))
         return UserError(_explain(error, config_name))
     if _is_full_disk(error):
         return UserError(no_space(places))
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
+        return UserError(
+            f"{error.filename}: {error.strerror or error}: choose another folder or mend this one."
+        )
     raise error
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from revlm.errors import UserError
-
 
 class Source(Enum):
     """Where documents come from."""
@@ -77,7 +75,7 @@ class DataConfig:
     packing: Packing = Packing.packed
     granularity: Granularity = Granularity.token
     segment_tokens: int = 8
-    # Share of documents held out, decided by a hash of the content before directions exist.
+    # Share of documents held out, decided by a hash of the content before directions exist; above 0.
     val_fraction: float = 0.05
     # Held-out body tokens that each validation reads, in either direction; null reads all.
     max_val_tokens: int | None = 50_000
@@ -141,7 +139,7 @@ class ModelConfig:
     config: dict[str, Any] = field(default_factory=dict)
     # For init=pretrained: a hub id, a folder, or package:file for weights inside a Python package.
     pretrained: str | None = None
-    # GGUF file inside the hub repository or folder.
+    # GGUF file inside the folder.
     gguf_file: str | None = None
 
 
@@ -274,7 +272,7 @@ class TrainConfig:
 
     name: str = "train"
     seed: int = 0
-    # last: continue the run in its folder; or a checkpoint's path.
+    # last: continue the run in its folder, or start it where there is no checkpoint yet.
     ckpt_path: str | None = None
     direction: DirectionConfig = field(default_factory=DirectionConfig)
     init: InitConfig = field(default_factory=InitConfig)
@@ -304,72 +302,3 @@ class ReportConfig:
     # A folder of runs or a glob of run folders, both searched at any depth.
     runs: str = "runs"
     run: FolderConfig = field(default_factory=lambda: FolderConfig(dir="report"))
-
-
-def check(config: TrainConfig) -> None:
-    """Refuse what no run can mean, before anything heavy is loaded.
-
-    Raises:
-        UserError: the first option that is out of its range, with the range.
-    """
-    at_least_one = {
-        "data.window": config.data.window,
-        "data.segment_tokens": config.data.segment_tokens,
-        "budget.tokens": config.budget.tokens,
-        "budget.batch_size": config.budget.batch_size,
-        "budget.micro_batch_size": config.budget.micro_batch_size,
-        "budget.validations": config.budget.validations,
-        "trainer.devices": config.trainer.devices,
-        "trainer.num_nodes": config.trainer.num_nodes,
-        "trainer.log_every_n_steps": config.trainer.log_every_n_steps,
-        "trainer.checkpoint_every_n_steps": config.trainer.checkpoint_every_n_steps,
-        "data.max_bytes": config.data.max_bytes,
-        "data.max_bytes_per_domain": config.data.max_bytes_per_domain,
-        "data.max_documents": config.data.max_documents,
-        "data.max_val_tokens": config.data.max_val_tokens,
-        "tokenizer.max_bytes": config.tokenizer.max_bytes,
-        "curves.smoothing": config.curves.smoothing,
-        "curves.hold": config.curves.hold,
-    }
-    for name, count in at_least_one.items():
-        if count is not None and count < 1:
-            raise UserError(f"{name}={count}: set it to 1 or more.")
-    at_least_zero = {
-        "data.num_workers": config.data.num_workers,
-        "curves.resamples": config.curves.resamples,
-        "logger.samples": config.logger.samples,
-        "optimizer.lr": config.optimizer.lr,
-        "optimizer.muon_lr": config.optimizer.muon_lr,
-        "optimizer.weight_decay": config.optimizer.weight_decay,
-        "optimizer.clip_norm": config.optimizer.clip_norm,
-    }
-    for name, amount in at_least_zero.items():
-        if not amount >= 0:
-            raise UserError(f"{name}={amount}: set it to 0 or more.")
-    shares = {
-        "direction.reverse_ratio": config.direction.reverse_ratio,
-        "data.val_fraction": config.data.val_fraction,
-        "optimizer.warmup": config.optimizer.warmup,
-        "optimizer.decay": config.optimizer.decay,
-        "optimizer.final_lr": config.optimizer.final_lr,
-    }
-    for name, share in shares.items():
-        if not 0 <= share <= 1:
-            raise UserError(f"{name}={share}: a share lies between 0 and 1.")
-    if config.curves.smoothing % 2 == 0:
-        raise UserError(f"curves.smoothing={config.curves.smoothing}: a centred average needs an odd number.")
-    _check_directions(config.direction)
-
-
-def _check_directions(direction: DirectionConfig) -> None:
-    expected = {
-        Module.forward: direction.reverse_ratio == 0,
-        Module.reverse: direction.reverse_ratio == 1,
-        Module.mixed: 0 < direction.reverse_ratio < 1,
-    }
-    if not expected[direction.module]:
-        raise UserError(
-            f"direction.module={direction.module.value} with direction.reverse_ratio="
-            f"{direction.reverse_ratio}: module and data disagree; "
-            "set both together with direction=forward, reverse or mixed."
-        )

@@ -18,6 +18,9 @@ INTERSECTION_LOW = "intersection/low"
 INTERSECTION_HIGH = "intersection/high"
 INTERSECTION_NEVER = "intersection/share_never"
 
+CURVES = "curve/by_position"  # W&B's chart
+SAMPLES = "samples"  # W&B's table of texts
+
 
 def val_nll(direction: str) -> str:
     """Key of the validation loss in one direction."""

@@ -6,17 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from revlm import cli
-from revlm.config import TrainConfig, check
+from revlm.checks import check
+from revlm.config import TrainConfig
+from revlm.errors import UserError
 
 
 def train(config: TrainConfig) -> None:
     """One run, from its options to its folder."""
     check(config)
     from hydra.core.hydra_config import HydraConfig
+    from hydra.types import RunMode
 
     from revlm.records import folder as run_folder
 
-    folder = Path(HydraConfig.get().runtime.output_dir)
+    hydra = HydraConfig.get()
+    if hydra.mode is RunMode.MULTIRUN and config.trainer.devices * config.trainer.num_nodes > 1:
+        # Lightning starts the other ranks with the same command line: each would run the whole sweep.
+        raise UserError(
+            f"trainer.devices={config.trainer.devices} trainer.num_nodes={config.trainer.num_nodes}: a sweep's job "
+            "uses one device; run the jobs one by one for more, or give each its own through the launcher."
+        )
+    folder = Path(hydra.runtime.output_dir)
     config.run.dir = str(folder)
     with run_folder.claim(folder):
         _train(config, folder)
@@ -44,20 +54,9 @@ def _train(config: TrainConfig, folder: Path) -> None:
 
 def _checkpoint(config: TrainConfig, folder: Path) -> Path | None:
     """The checkpoint to continue from; None to start afresh."""
-    from revlm.errors import UserError
-
-    if config.ckpt_path is None:
-        return None
-    if config.ckpt_path != "last":
-        path = Path(config.ckpt_path)
-        if not path.exists():
-            raise UserError(
-                f"ckpt_path={path}: there is no such checkpoint; ckpt_path=last takes the run's own."
-            )
-        return path
     last = folder / cli.LAST_CHECKPOINT
-    if last.exists():
-        return last
+    if config.ckpt_path is None or last.exists():
+        return last if config.ckpt_path else None
     print(f"no checkpoint in {folder} yet: starting afresh.", flush=True)
     return None
 
@@ -95,13 +94,12 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
             model=module.model,
             num_batches=data.num_steps * share.accumulate,
             accumulate=share.accumulate,
+            fresh=checkpoint is None,
             clock=clock,
             callbacks=[Recorder(tracker, clock, every=config.trainer.log_every_n_steps)],
         )
         # Rows behind the checkpoint, or all of an attempt that died before its first one.
         tracker.resume(-1 if checkpoint is None else step_of(checkpoint))
-        if checkpoint is None:
-            trainer.validate(module, datamodule=data, verbose=False)
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         if not trainer.is_global_zero:
             return False

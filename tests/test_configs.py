@@ -10,12 +10,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from revlm import cli
-from revlm.config import ModelConfig, TrainConfig, check
+from revlm.checks import check
+from revlm.config import ModelConfig, TrainConfig
 
 CONF = cli.conf_dir()
 NAMES = {
     group: sorted(p.stem for p in (CONF / group).glob("*.yaml"))
-    for group in ("data", "direction", "experiment", "init", "logger", "model", "scale")
+    for group in ("data", "direction", "experiment", "init", "logger", "model", "preset", "scale")
 }
 SCRATCH = [name for name in NAMES["experiment"] if name.startswith("from_scratch")]
 

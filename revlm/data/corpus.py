@@ -128,7 +128,7 @@ def split_mask(texts: datasets.Dataset | Iterable[str], fraction: float) -> npt.
         side = "all" if mask.any() else "none"
         raise UserError(
             f"data.val_fraction={fraction} puts {side} of {len(mask)} documents into validation: "
-            "use more documents or another fraction, or set data.val_fraction=0 to train without."
+            "use more documents or another fraction."
         )
     return mask
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -30,6 +31,10 @@ from revlm.data.tokens import (
 )
 from revlm.direction import Direction, IntArray, boundary_units, segment_units
 from revlm.errors import UserError
+
+# Tokens in which words or sentences are looked for, and how many there must be at least.
+UNIT_PROBE = 100_000
+UNITS_PER_TOKEN = 0.005
 
 
 class TokenStreamDataModule(L.LightningDataModule):
@@ -80,7 +85,7 @@ class TokenStreamDataModule(L.LightningDataModule):
         if self.opened:
             return
         self.corpus: Corpus = load_corpus(self.data, self.cache_dir)
-        held_out = split_mask(self.corpus.dataset["text"], self.data.val_fraction)
+        held_out = self._held_out()
         self.tokenizer = self._tokenizer(held_out)
         tags = add_tags(self.tokenizer) if self.direction.tag else {}
         self.store: TokenStore = build_store(
@@ -173,6 +178,17 @@ class TokenStreamDataModule(L.LightningDataModule):
             for stream in self.val_streams
         ]
 
+    def _held_out(self) -> npt.NDArray[np.bool_]:
+        """The split, made once: it hashes every text."""
+        key = digest(CODE_VERSION, self.corpus.fingerprint, self.data.val_fraction)
+        folder = self.cache_dir / "splits" / key
+        with atomic_folder(folder) as building:
+            if building is not None:
+                mask = split_mask(self.corpus.dataset, self.data.val_fraction)
+                np.save(building / "held_out.npy", mask)
+        loaded: npt.NDArray[np.bool_] = np.load(folder / "held_out.npy")
+        return loaded
+
     def _tokenizer(self, held_out: npt.NDArray[np.bool_]) -> PreTrainedTokenizerFast:
         if self.tokenizer_config.path:
             return load_tokenizer(self.tokenizer_config.path)
@@ -198,18 +214,34 @@ class TokenStreamDataModule(L.LightningDataModule):
                 row += 1
 
     def _units(self) -> Units:
-        granularity, segment = self.data.granularity, self.data.segment_tokens
+        granularity = self.data.granularity
         if granularity is Granularity.token:
             return None
         if granularity is Granularity.segment:
-            return lambda ids: segment_units(len(ids), segment)
+            return partial(_segments, self.data.segment_tokens)
         begins_word, ends_sentence = unit_starts(self.tokenizer)
-        if granularity is Granularity.word:
-            return lambda ids: boundary_units(begins_word[ids])
-        return lambda ids: boundary_units(_after(ends_sentence[ids]))
+        units = (
+            partial(_words, begins_word)
+            if granularity is Granularity.word
+            else partial(_sentences, ends_sentence)
+        )
+        text = self.store.ids[:UNIT_PROBE]
+        if len(units(text)) < UNITS_PER_TOKEN * len(text):
+            raise UserError(
+                f"data.granularity={granularity.value}: hardly any {granularity.value} begins or ends in this text, so "
+                "reversal would leave it as it is: choose token or segment."
+            )
+        return units
 
 
-def _after(ends: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """A sentence begins behind the end of another."""
-    starts: IntArray = np.concatenate(([True], ends[:-1]))
-    return starts.astype(np.bool_)
+def _segments(segment: int, ids: IntArray) -> IntArray:
+    return segment_units(len(ids), segment)
+
+
+def _words(begins_word: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
+    return boundary_units(begins_word[ids])
+
+
+def _sentences(ends_sentence: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
+    ends = ends_sentence[ids]
+    return boundary_units(np.concatenate(([True], ends[:-1])))

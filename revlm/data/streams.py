@@ -12,7 +12,7 @@ nor of workers can change what a step trains on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -24,7 +24,7 @@ from torch.utils.data import Dataset
 
 from revlm.data.order import interleave, keyed_hash, mix64, reversed_documents
 from revlm.data.tokens import TokenStore
-from revlm.data.windows import Windows, cut_windows, pack
+from revlm.data.windows import Rows, Windows, cut_windows, pack
 from revlm.direction import Direction, IntArray, orient
 from revlm.errors import UserError
 
@@ -92,7 +92,7 @@ class RowBuilder:
         """Keep what every row needs."""
         self.store, self.windows, self.layout = store, windows, layout
 
-    def batch(self, rows: list[tuple[Direction, list[int]]], step_targets: int) -> Batch:
+    def batch(self, rows: Sequence[tuple[Direction, Iterable[int]]], step_targets: int) -> Batch:
         """Rows of window numbers, each read in one direction, as a batch of B = len(rows)."""
         shape = (len(rows), self.layout.row_length)
         input_ids = np.full(shape, self.layout.pad, dtype=np.int64)
@@ -150,7 +150,16 @@ class Share:
         return self.batch_size // (self.micro_batch_size * self.world)
 
 
-Plan = list[tuple[Direction, list[int]]]
+@dataclass(frozen=True)
+class Plan:
+    """An epoch's rows in order, and which of them are read in reverse."""
+
+    rows: Rows
+    reverse: npt.NDArray[np.bool_]
+
+    def __getitem__(self, row: int) -> tuple[Direction, npt.NDArray[np.int64]]:
+        """Direction and window numbers of a row."""
+        return (Direction.REVERSE if self.reverse[row] else Direction.FORWARD), self.rows[row]
 
 
 class TrainStream(Dataset):
@@ -177,8 +186,8 @@ class TrainStream(Dataset):
         """
         self.store, self.layout, self.share = store, layout, share
         self.reverse_ratio, self.seed, self.num_steps = reverse_ratio, seed, num_steps
-        docs = np.flatnonzero(~store.held_out)
-        self.windows = cut_windows(store, docs, layout.window)
+        self.docs = np.flatnonzero(~store.held_out)
+        self.windows = cut_windows(store, self.docs, layout.window)
         self.builder = RowBuilder(store, self.windows, layout)
         sizes = int((self.windows.length + layout.prefix).sum())
         # The number of packed rows differs a little between epochs; this many there always are.
@@ -204,11 +213,12 @@ class TrainStream(Dataset):
         targets = sum(int(self.windows.length[items].sum()) for _, items in rows)
         return self.builder.batch(rows[at : at + size], targets)
 
-    def step_rows(self, step: int) -> Plan:
+    def step_rows(self, step: int) -> list[tuple[Direction, npt.NDArray[np.int64]]]:
         """All rows of an optimiser step, whichever rank takes them."""
         epoch, batch = divmod(step, self.steps_per_epoch)
         at = batch * self.share.batch_size
-        return self.plan(epoch)[at : at + self.share.batch_size]
+        plan = self.plan(epoch)
+        return [plan[row] for row in range(at, at + self.share.batch_size)]
 
     def plan(self, epoch: int) -> Plan:
         """Every row of an epoch in order; the latest one is kept."""
@@ -217,36 +227,51 @@ class TrainStream(Dataset):
         return self._latest[1]
 
     def _plan(self, epoch: int) -> Plan:
-        docs = np.unique(self.windows.doc)
-        reverse = np.zeros(len(self.store), dtype=np.bool_)
-        reverse[docs] = reversed_documents(
-            self.store.hashes[docs],
-            self.store.lengths[docs],
+        # Each direction's windows are packed apart, its rows shuffled, and the two interleaved.
+        reverse = self._reversed(epoch)
+        keys = self._window_keys(epoch)
+        items, slots = [], []
+        num_rows: list[int] = []
+        for direction in Direction:
+            chosen = np.flatnonzero(reverse == (direction is Direction.REVERSE))
+            chosen = chosen[np.argsort(keys[chosen], kind="stable")]
+            row_of = self._row_of(chosen)
+            size = int(row_of.max()) + 1 if len(row_of) else 0
+            row_keys = keyed_hash(np.arange(size, dtype=np.uint64), self.seed, epoch, direction.number)
+            items.append(chosen)
+            slots.append(_inverse(np.argsort(row_keys, kind="stable"))[row_of] + sum(num_rows))
+            num_rows.append(size)
+        order = interleave(num_rows[0], num_rows[1], self.reverse_ratio)
+        row_of = _inverse(order)[np.concatenate(slots)]
+        rows = Rows.by_number(row_of, np.concatenate(items), len(order))
+        return Plan(rows, order >= num_rows[0])
+
+    def _reversed(self, epoch: int) -> npt.NDArray[np.bool_]:
+        """(windows,) whether each window's document is read in reverse."""
+        by_document = np.zeros(len(self.store), dtype=np.bool_)
+        by_document[self.docs] = reversed_documents(
+            self.store.hashes[self.docs],
+            self.store.lengths[self.docs],
             ratio=self.reverse_ratio,
             seed=self.seed,
             epoch=epoch,
         )
-        window_keys = keyed_hash(
-            self.store.hashes[self.windows.doc] ^ mix64(self.windows.start.astype(np.uint64)),
-            self.seed,
-            epoch,
-        )
-        rows: dict[Direction, list[list[int]]] = {}
-        for direction in Direction:
-            chosen = np.flatnonzero(reverse[self.windows.doc] == (direction is Direction.REVERSE))
-            chosen = chosen[np.argsort(window_keys[chosen], kind="stable")]
-            packed = self._rows(chosen)
-            keys = keyed_hash(np.arange(len(packed), dtype=np.uint64), self.seed, epoch, direction.number)
-            rows[direction] = [packed[i] for i in np.argsort(keys, kind="stable")]
-        tagged = [(direction, items) for direction in Direction for items in rows[direction]]
-        order = interleave(len(rows[Direction.FORWARD]), len(rows[Direction.REVERSE]), self.reverse_ratio)
-        return [tagged[i] for i in order]
+        return by_document[self.windows.doc]
 
-    def _rows(self, chosen: npt.NDArray[np.int64]) -> list[list[int]]:
+    def _window_keys(self, epoch: int) -> npt.NDArray[np.uint64]:
+        starts = mix64(self.windows.start.astype(np.uint64))
+        return keyed_hash(self.store.hashes[self.windows.doc] ^ starts, self.seed, epoch)
+
+    def _row_of(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         if not self.layout.packed:
-            return [[int(item)] for item in chosen]
-        sizes = self.windows.length[chosen] + self.layout.prefix
-        return [[int(chosen[item]) for item in row] for row in pack(sizes, self.layout.row_length)]
+            return np.arange(len(chosen))
+        return pack(self.windows.length[chosen] + self.layout.prefix, self.layout.row_length)
+
+
+def _inverse(permutation: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    inverse = np.empty_like(permutation)
+    inverse[permutation] = np.arange(len(permutation))
+    return inverse
 
 
 class EvalStream(Dataset):
@@ -263,19 +288,24 @@ class EvalStream(Dataset):
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        """Choose whole documents by hash until `max_tokens` is reached, and pack their windows."""
+        """Choose whole documents by hash until `max_tokens` is reached, and pack their windows.
+
+        Raises:
+            UserError: no document is held out.
+        """
         self.direction, self.batch_size, self.rank, self.world = direction, batch_size, rank, world
         docs = np.flatnonzero(store.held_out)
+        if not len(docs):
+            raise UserError("no held-out document has two tokens or more: raise data.val_fraction.")
         docs = docs[np.argsort(keyed_hash(store.hashes[docs]), kind="stable")]
         if max_tokens is not None:
             before = np.cumsum(store.lengths[docs]) - store.lengths[docs]
             docs = docs[before < max_tokens]
         self.windows = cut_windows(store, np.sort(docs), layout.window)
         self.builder = RowBuilder(store, self.windows, layout)
-        sizes = self.windows.length + layout.prefix
-        self.rows = (
-            pack(sizes, layout.row_length) if layout.packed else [[i] for i in range(len(self.windows))]
-        )
+        numbers = np.arange(len(self.windows))
+        row_of = pack(self.windows.length + layout.prefix, layout.row_length) if layout.packed else numbers
+        self.rows = Rows.by_number(row_of, numbers, int(row_of.max()) + 1)
         self.num_documents = len(docs)
         self.num_batches = math.ceil(len(self.rows) / batch_size)
 
@@ -288,6 +318,9 @@ class EvalStream(Dataset):
         if index >= len(self):
             raise IndexError(index)
         at = (index * self.world + self.rank) * self.batch_size
-        rows = self.rows[at : at + self.batch_size] or [[]]
+        rows = [self.rows[row] for row in range(at, min(at + self.batch_size, len(self.rows)))]
         targets = sum(int(self.windows.length[items].sum()) for items in rows)
-        return self.builder.batch([(self.direction, items) for items in rows], targets)
+        # A rank without rows left takes part with an empty one.
+        return self.builder.batch(
+            [(self.direction, items) for items in rows or [self.rows.items[:0]]], targets
+        )

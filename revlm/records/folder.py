@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from revlm.cache import write_atomically
 from revlm.errors import UserError
 
-# What may differ between the sittings of one run: it changes no number, or only how long it goes.
-FREE = ("name", "ckpt_path", "run.", "cache.", "logger.", "trainer.", "budget.tokens", "budget.validations")
+# What may differ between the sittings of one run: where it runs, and how long it goes.
+FREE = (
+    "name",
+    "ckpt_path",
+    "run.",
+    "cache.",
+    "logger.",
+    "budget.tokens",
+    "budget.validations",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "trainer.log_every_n_steps",
+    "trainer.progress_bar",
+    "trainer.checkpoint_every_n_steps",
+)
+
+
+def is_first_rank() -> bool:
+    """Whether this process keeps the records, also before any process group exists."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 @contextmanager
@@ -25,7 +45,7 @@ def claim(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process holds it.
     """
-    if int(os.environ.get("LOCAL_RANK", "0")) or int(os.environ.get("NODE_RANK", "0")):
+    if not is_first_rank():
         # Ranks of one run share its folder; the first holds it.
         yield
         return

@@ -8,13 +8,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import TrainConfig
 from revlm.data.datamodule import TokenStreamDataModule
 from revlm.direction import Direction
 from revlm.models.backbone import export
-from revlm.models.generation import generate_text
+from revlm.models.generation import generate_ids
 from revlm.training.modules import DirectionalLM
 
 PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
@@ -97,23 +99,28 @@ def write_samples(
     given part stands in [brackets].
     """
     windows = data.val_streams[0].windows
-    length = data.layout.window // 4
     samples = []
     for item in range(min(config.logger.samples, len(windows))):
-        ids = data.store.document(windows.doc[item])[: data.layout.window]
+        ids = data.store.document(windows.doc[item])[: data.layout.window].astype(np.int64)
+        length = min(len(ids), data.layout.window // 4)
         for direction in module.directions:
             given = ids[:length] if direction is Direction.FORWARD else ids[-length:]
-            prompt = data.tokenizer.decode(given.tolist())
-            written = generate_text(
+            written = generate_ids(
                 module.model,
                 data.tokenizer,
-                prompt,
+                given,
                 direction=direction,
-                num_tokens=length,
+                num_tokens=data.layout.window // 4,
                 tag=config.direction.tag,
+                units=data.layout.units,
                 seed=item,
             )
-            samples.append((direction.value, written.replace(prompt, f"[{prompt}]", 1)))
+            parts = (
+                (given, written[length:]) if direction is Direction.FORWARD else (written[:-length], given)
+            )
+            texts = [data.tokenizer.decode(part.tolist()) for part in parts]
+            texts[parts[0] is not given] = f"[{texts[parts[0] is not given]}]"
+            samples.append((direction.value, "".join(texts)))
     write_atomically(folder / "samples.txt", "".join(f"{d}: {text}\n\n" for d, text in samples))
     return samples
 
@@ -125,14 +132,17 @@ def versions() -> dict[str, str]:
 
 def commit() -> str | None:
     """Commit of the checkout that runs, with -dirty where files differ; None outside of one."""
-    here = Path(__file__).resolve().parent
+    package = Path(__file__).resolve().parent.parent
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(package), *arguments]
+        said = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
+        return said.stdout.strip()
+
     try:
-        described = subprocess.run(  # noqa: S603 -- a fixed command
-            ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        # A package installed below somebody else's repository is not part of it.
+        if Path(git("rev-parse", "--show-toplevel")) != package.parent:
+            return None
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
     except (OSError, subprocess.CalledProcessError):
         return None
-    return described.stdout.strip()

@@ -10,27 +10,24 @@ import csv
 import io
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
-import wandb
 
 from revlm import keys
 from revlm.cache import write_atomically
-from revlm.config import LoggerConfig, WandbMode
+from revlm.config import LoggerConfig
 from revlm.direction import Direction
-from revlm.measures.curves import Curves, intersection, smooth
+from revlm.measures.curves import Curves, intersection
+from revlm.records.folder import is_first_rank
+from revlm.records.wandb_run import WandbRun
 from revlm.training.callbacks import Clock
 from revlm.training.modules import DirectionalLM
 
 CURVES = {"all": "curves.csv", "first": "curves_first.csv"}
-# Seconds that an unreachable W&B server may cost before the run goes on offline.
-WANDB_TIMEOUT = 15
 
 
 class LocalRecord:
@@ -78,12 +75,9 @@ class Tracker:
             logger: W&B's options.
             config: plain values, for W&B.
         """
-        self.folder, self.active = (
-            folder,
-            int(os.environ.get("LOCAL_RANK", "0")) == 0 == int(os.environ.get("NODE_RANK", "0")),
-        )
+        self.folder, self.active = folder, is_first_rank()
         self.record = LocalRecord(folder / "metrics.jsonl") if self.active else None
-        self.run = _open_wandb(folder, logger, config) if self.active else None
+        self.wandb = WandbRun(folder, logger, config) if self.active else None
 
     def resume(self, step: int) -> None:
         """Forget what lies behind the checkpoint."""
@@ -97,24 +91,15 @@ class Tracker:
                 kept = [row for row in rows if int(row.split(",", 1)[0]) <= step]
                 write_atomically(path, "\n".join([header, *kept]) + "\n")
 
-    def log(self, row: dict[str, Any], extra: dict[str, Any] | None = None) -> None:
-        """A row for the local record; with `extra`, for W&B."""
-        if self.record is not None and self.record.write(row) and self.run is not None:
-            self.run.log({k: v for k, v in row.items() if v is not None} | (extra or {}))
+    def log(self, row: dict[str, Any], curves: Curves | None = None, *, smoothing: int = 1) -> None:
+        """A row for the local record, then for W&B, with the curves of a validation."""
+        if self.record is not None and self.record.write(row) and self.wandb is not None:
+            self.wandb.log(row, curves, smoothing=smoothing)
 
     def finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
-        """Close W&B's run, as failed without a summary, so that the next one is its own."""
-        if self.run is None:
-            return
-        if samples:
-            table = wandb.Table(
-                columns=["direction", "text in reading order"], data=[list(s) for s in samples]
-            )
-            self.run.log({"samples": table})
-        if summary is not None:
-            self.run.summary.update({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
-        self.run.finish(exit_code=0 if summary is not None else 1)
-        self.run = None
+        """Close W&B's run."""
+        if self.wandb is not None:
+            self.wandb.finish(summary, samples)
 
 
 class Recorder(L.Callback):
@@ -124,7 +109,7 @@ class Recorder(L.Callback):
         """Write a train row every `every` steps."""
         self.tracker, self.clock, self.every = tracker, clock, every
         self._loss: Any = None
-        self._optimiser: dict[str, float] = {}
+        self._lr = 0.0
         self._mark = (0.0, 0)
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
@@ -135,20 +120,17 @@ class Recorder(L.Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: Any
     ) -> None:
-        """The learning rate and, before clipping, the gradient of this step."""
-        if (trainer.global_step + 1) % self.every == 0:
-            squares = [p.grad.detach().norm() ** 2 for p in pl_module.parameters() if p.grad is not None]
-            self._optimiser = {
-                keys.TRAIN_LR: optimizer.param_groups[-1]["lr"],
-                keys.TRAIN_GRAD_NORM: float(sum(squares)) ** 0.5,
-            }
+        """The learning rate of this step."""
+        del trainer, pl_module
+        self._lr = optimizer.param_groups[-1]["lr"]
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """A train row at every `every`-th step."""
-        del batch, pl_module
-        loss = outputs["loss"].detach() / trainer.accumulate_grad_batches
+        del batch
+        # Lightning hands out the loss divided by the number of micro-batches: their sum is the step's.
+        loss = outputs["loss"].detach()
         self._loss = loss if self._loss is None else self._loss + loss
         if (batch_idx + 1) % trainer.accumulate_grad_batches:
             return
@@ -164,7 +146,8 @@ class Recorder(L.Callback):
                 keys.STEP: step,
                 keys.TOKENS: step * per_step,
                 keys.TRAIN_NLL: float(loss),
-                **self._optimiser,
+                keys.TRAIN_LR: self._lr,
+                keys.TRAIN_GRAD_NORM: float(cast(DirectionalLM, pl_module).grad_norm),
                 keys.TOKENS_PER_SECOND: since * per_step / seconds if seconds > 0 else None,
             }
         )
@@ -194,8 +177,8 @@ class Recorder(L.Callback):
             keys.INTERSECTION_HIGH: crossing["high"],
             keys.INTERSECTION_NEVER: crossing["share_never"],
         }
-        extra = _wandb_curves(pl_module.computed["all"], pl_module.curves_config.smoothing)
-        self.tracker.log(row, extra if self.tracker.run is not None else None)
+        smoothing = pl_module.curves_config.smoothing
+        self.tracker.log(row, pl_module.computed["all"], smoothing=smoothing)
         write_curves(self.tracker.folder, pl_module.computed, step)
         write_atomically(self.tracker.folder / "intersection.json", json.dumps(crossings, indent=2) + "\n")
 
@@ -224,70 +207,6 @@ def write_curves(folder: Path, computed: dict[str, Curves], step: int) -> None:
         for i in np.flatnonzero(curves.count[direction.number])
     ]
     write_atomically(folder / "curves_interval.csv", "step,direction,position,low,high\n" + _csv(rows))
-
-
-def _open_wandb(folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> Any:
-    if logger.wandb is WandbMode.none:
-        return None
-    options: dict[str, Any] = {
-        "project": logger.project,
-        "entity": logger.entity,
-        "group": config["name"],
-        "job_type": "train",
-        "name": f"{config['name']}-seed{config['seed']}",
-        "tags": [
-            config["direction"]["module"],
-            config["model"]["name"],
-            config["data"]["language"],
-            *logger.tags,
-        ],
-        "config": config,
-        "dir": str(folder),
-        # A continued run joins its first sitting when it is synced.
-        "id": _wandb_id(folder),
-        "resume": "allow",
-        "reinit": "finish_previous",
-        "settings": wandb.Settings(
-            init_timeout=WANDB_TIMEOUT, console="off", silent=True, x_disable_meta=True, x_disable_stats=True
-        ),
-    }
-    try:
-        run = wandb.init(mode=logger.wandb.value, **options)
-    except Exception as error:  # noqa: BLE001 -- no trouble of W&B's may cost a run
-        print(f"W&B is not reachable ({str(error).splitlines()[0]}): logging offline.", flush=True)
-        run = wandb.init(mode="offline", **options)
-    run.define_metric(keys.TOKENS)
-    run.define_metric("*", step_metric=keys.TOKENS)
-    return run
-
-
-def _wandb_id(folder: Path) -> str:
-    path = folder / "wandb" / "run_id"
-    if not path.exists():
-        write_atomically(path, secrets.token_hex(4) + "\n")
-    return path.read_text().strip()
-
-
-def _wandb_curves(curves: Curves, smoothing: int) -> dict[str, Any]:
-    """The curves as a chart, and a few points as scalars for dashboards that draw no charts."""
-    smoothed = smooth(curves.nll, smoothing, curves.count)
-    size = curves.nll.shape[1]
-    known = [i for i in range(size) if not np.isnan(smoothed[:, i]).any()]
-    chart = wandb.plot.line_series(
-        xs=known,
-        ys=[[float(smoothed[d.number, i]) for i in known] for d in Direction],
-        keys=[d.value for d in Direction],
-        title="nll by position",
-        xname="tokens already read",
-    )
-    points = [0, *(2**k for k in range(size.bit_length()) if 2**k < size), size - 1]
-    scalars = {
-        keys.curve(d.value, i): float(curves.nll[d.number, i])
-        for d in Direction
-        for i in points
-        if curves.count[d.number, i]
-    }
-    return {"curve/by_position": chart, **scalars}
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from revlm.config import Init, Packing, TrainConfig
 from revlm.data.datamodule import TokenStreamDataModule
 from revlm.errors import UserError
 from revlm.models import backbone
-from revlm.models.nll import check_windows_apart
+from revlm.models.nll import check_windows_apart, is_causal
 from revlm.training.modules import MODULES, DirectionalLM
 
 
@@ -48,6 +48,11 @@ def build_module(config: TrainConfig, data: TokenStreamDataModule) -> Directiona
         backbone.fit_vocabulary(model, data.tokenizer, len(layout.tags))
     else:
         model = backbone.from_config(config.model, data.tokenizer, layout.row_length)
+    if not is_causal(model):
+        raise UserError(
+            f"model={config.model.name} (model.type={config.model.type}) sees what it is to predict: "
+            "choose a causal transformers model type."
+        )
     if config.data.packing is Packing.packed and not check_windows_apart(model):
         raise UserError(
             f"model={config.model.name} lets the windows of a packed row see each other: set data.packing=padded."

@@ -7,11 +7,9 @@ import time
 from typing import Any
 
 import lightning as L
-import torch
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from revlm import keys
-from revlm.errors import UserError
 
 SHORT = {keys.VAL_NLL_FORWARD: "forward", keys.VAL_NLL_REVERSE: "reverse"}
 
@@ -62,27 +60,6 @@ class Clock(L.Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """From the checkpoint."""
         self.seconds = state_dict["seconds"]
-
-
-class StopOnNonFinite(L.Callback):
-    """A loss that is not a number ends the run; training on would only look finished."""
-
-    def on_train_batch_end(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Look at every batch.
-
-        Raises:
-            UserError: the loss is nan or infinite.
-        """
-        del pl_module, batch
-        loss = outputs["loss"]
-        if not torch.isfinite(loss):
-            step = batch_idx // trainer.accumulate_grad_batches + 1
-            raise UserError(
-                f"train/nll is {loss.item()} at step {step}: lower optimizer.lr or optimizer.clip_norm; "
-                "the last checkpoint is from before (ckpt_path=last)."
-            )
 
 
 class Progress(TQDMProgressBar):

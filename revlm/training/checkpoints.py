@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, cast
 import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from revlm.errors import UserError
@@ -67,19 +67,57 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """`checkpoints/last.ckpt`, replaced at every validation and every `every_n_steps` between."""
+class LastCheckpoint(Checkpoint):
+    """`checkpoints/last.ckpt`, replaced at every validation and every `every_n_steps` between.
 
-    def __init__(self, folder: Path, every_n_steps: int | None) -> None:
-        """Keep one file."""
-        super().__init__(
-            dirpath=folder,
-            filename=LAST,
-            every_n_train_steps=every_n_steps,
-            save_top_k=1,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
+    A checkpoint is taken between steps only, and where a validation is due, behind it: continuing
+    neither loses a micro-batch's gradient nor a validation.
+    """
+
+    def __init__(self, folder: Path, *, accumulate: int, every_n_steps: int | None) -> None:
+        """Keep one file.
+
+        Args:
+            folder: for the file.
+            accumulate: micro-batches in a step; a run continues with the same number only.
+            every_n_steps: steps between checkpoints, beside the validations.
+        """
+        self.path = folder / f"{LAST}.ckpt"
+        self.accumulate, self.every_n_steps = accumulate, every_n_steps
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save between validations."""
+        del pl_module, outputs, batch
+        done = batch_idx + 1
+        if self.every_n_steps is None or done % self.accumulate:
+            return
+        validation_due = done % cast(int, trainer.val_check_batch) == 0
+        if not validation_due and trainer.global_step % self.every_n_steps == 0:
+            trainer.save_checkpoint(self.path)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save behind every validation but the one before the first step."""
+        del pl_module
+        if not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What batches are counted in."""
+        return {"accumulate": self.accumulate}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to count on in other units.
+
+        Raises:
+            UserError: a step is made of another number of micro-batches now.
+        """
+        if state_dict["accumulate"] != self.accumulate:
+            raise UserError(
+                f"{self.path} was written with {state_dict['accumulate']} micro-batches in a step, not "
+                f"{self.accumulate}: set budget.micro_batch_size so that there are as many again."
+            )
 
     def on_load_checkpoint(
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
@@ -87,15 +125,6 @@ class LastCheckpoint(ModelCheckpoint):
         """Let a finished run go on under a larger budget: its last batch is the last no more."""
         del trainer, pl_module
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
-
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save behind every validation, whether or not steps are counted too."""
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._save_last_step(trainer)
-        del pl_module
-
-    def _save_last_step(self, trainer: L.Trainer) -> None:
-        trainer.save_checkpoint(Path(str(self.dirpath)) / f"{LAST}.ckpt")
 
 
 class RandomState(L.Callback):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import math
+from typing import Any, ClassVar, cast
 
 import lightning as L
+import torch
+from lightning.pytorch.strategies import FSDPStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -17,7 +20,9 @@ from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.curves import PositionCurve
 from revlm.models.nll import TokenLoss
-from revlm.training.optimizers import build_optimizer, build_schedule
+from revlm.training.optimizers import build_optimizer, build_schedule, group_names
+
+NOT_FINITE = "lower optimizer.lr or set optimizer.clip_norm, and start again in another run.dir=."
 
 
 class DirectionalLM(L.LightningModule):
@@ -28,6 +33,7 @@ class DirectionalLM(L.LightningModule):
     """
 
     directions: ClassVar[tuple[Direction, ...]]
+    grad_norm: Tensor  # of the latest step, before clipping
 
     def __init__(
         self,
@@ -52,6 +58,8 @@ class DirectionalLM(L.LightningModule):
         self.model = model.train()
         self.loss = TokenLoss(model)
         self.optimizer_config, self.curves_config = optimizer, curves
+        # Taken before a strategy can flatten or shard parameters.
+        self.groups = group_names(model, optimizer)
         self.window, self.prefix = window, prefix
         # Of all windows, and of those that begin their document (others have no true beginning).
         self.all_windows = PositionCurve(window, curves.resamples, curves.seed)
@@ -106,12 +114,47 @@ class DirectionalLM(L.LightningModule):
         self.computed = {name: curve.curves() for name, curve in self.curves.items()}
         forward, reverse = self.computed["all"].mean().tolist()
         # Already the same on every rank: compute() has summed them.
+        if not (math.isfinite(forward) and math.isfinite(reverse)):
+            raise UserError(
+                f"the validation loss is {forward} forward and {reverse} in reverse at step "
+                f"{self.trainer.global_step}: {NOT_FINITE}"
+            )
         self.log(keys.VAL_NLL_FORWARD, forward, prog_bar=True)
         self.log(keys.VAL_NLL_REVERSE, reverse, prog_bar=True)
 
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Refuse a step that would make the weights useless; training on would only look finished.
+
+        Gradients are the same on all ranks here, so all of them stop.
+
+        Raises:
+            UserError: the gradient, and so the loss behind it, is nan or infinite.
+        """
+        del optimizer
+        norms = [p.grad.detach().norm() for p in self.model.parameters() if p.grad is not None]
+        self.grad_norm = torch.stack(norms).norm()
+        if not torch.isfinite(self.grad_norm):
+            step = self.trainer.global_step + 1
+            raise UserError(
+                f"the loss or its gradient is {self.grad_norm.item()} at step {step}: {NOT_FINITE}"
+            )
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip by the norm over all parameters, over all shards where there are some."""
+        if isinstance(self.trainer.strategy, FSDPStrategy):
+            # Lightning refuses to clip shards by norm; the wrapped model knows how.
+            cast(Any, self.trainer.strategy.model).clip_grad_norm_(gradient_clip_val)
+            return
+        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+
     def configure_optimizers(self) -> Any:
         """Optimiser and a schedule that moves with every step."""
-        optimizer: Optimizer = build_optimizer(self.model, self.optimizer_config)
+        optimizer: Optimizer = build_optimizer(self.model, self.optimizer_config, self.groups)
         num_steps = self.trainer.datamodule.num_steps  # type: ignore[attr-defined]
         schedule: LRScheduler = build_schedule(optimizer, self.optimizer_config, num_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, get_scheduler
 
 from revlm.config import OptimizerConfig, OptimizerName, Schedule
+from revlm.errors import UserError
 
 MATRIX = 2  # dimensions
 
@@ -58,24 +59,48 @@ class Together(Optimizer):
             at += size
 
 
-def build_optimizer(model: PreTrainedModel, config: OptimizerConfig) -> Optimizer:
-    """AdamW, or Muon for the matrices between embedding and head with AdamW for the rest.
+def group_names(model: PreTrainedModel, config: OptimizerConfig) -> dict[str, str]:
+    """Which rule moves each parameter: "muon", "decayed" or "plain", by its name.
 
-    Weight decay touches matrices only: norms and biases have no reason to shrink.
+    Muon takes the matrices between embedding and head. Weight decay touches matrices only: norms
+    and biases have no reason to shrink.
     """
-    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     outer = {id(p) for p in _parameters(model.get_input_embeddings(), model.get_output_embeddings())}
-    inner = [p for _, p in named if p.ndim == MATRIX and id(p) not in outer] if _is_muon(config) else []
-    taken = {id(p) for p in inner}
-    rest = [p for _, p in named if id(p) not in taken]
-    groups = [
-        {"params": [p for p in rest if p.ndim >= MATRIX], "weight_decay": config.weight_decay},
-        {"params": [p for p in rest if p.ndim < MATRIX], "weight_decay": 0.0},
-    ]
-    adamw = AdamW([g for g in groups if g["params"]], lr=config.lr, betas=(config.beta1, config.beta2))
-    if not inner:
+    muon = config.name is OptimizerName.muon
+
+    def rule(p: nn.Parameter) -> str:
+        if muon and p.ndim == MATRIX and id(p) not in outer:
+            return "muon"
+        return "decayed" if p.ndim >= MATRIX else "plain"
+
+    return {name: rule(p) for name, p in model.named_parameters() if p.requires_grad}
+
+
+def build_optimizer(model: PreTrainedModel, config: OptimizerConfig, groups: dict[str, str]) -> Optimizer:
+    """AdamW for everything, or Muon for matrices and AdamW for the rest.
+
+    Args:
+        model: as it is trained, wrapped or not.
+        config: rates.
+        groups: from `group_names`, before the model was wrapped.
+
+    Raises:
+        UserError: Muon is asked for on sharded matrices.
+    """
+    members: dict[str, list[nn.Parameter]] = {"muon": [], "decayed": [], "plain": []}
+    for name, p in model.named_parameters():
+        # FSDP puts its own names between ours.
+        clean = name.replace("_fsdp_wrapped_module.", "")
+        if clean in groups:
+            members[groups[clean]].append(p)
+    decay = {"decayed": config.weight_decay, "plain": 0.0}
+    parts = [{"params": members[rule], "weight_decay": decay[rule]} for rule in decay if members[rule]]
+    adamw = AdamW(parts, lr=config.lr, betas=(config.beta1, config.beta2))
+    if not members["muon"]:
         return adamw
-    return Together([Muon(inner, lr=config.muon_lr, weight_decay=config.weight_decay), adamw])
+    if any(p.ndim != MATRIX for p in members["muon"]):
+        raise UserError("optimizer.name=muon needs whole matrices, not shards: choose trainer.strategy=ddp.")
+    return Together([Muon(members["muon"], lr=config.muon_lr, weight_decay=config.weight_decay), adamw])
 
 
 def build_schedule(optimizer: Optimizer, config: OptimizerConfig, num_steps: int) -> LRScheduler:
@@ -95,10 +120,6 @@ def build_schedule(optimizer: Optimizer, config: OptimizerConfig, num_steps: int
         scheduler_specific_kwargs=options,
     )
     return schedule
-
-
-def _is_muon(config: OptimizerConfig) -> bool:
-    return config.name is OptimizerName.muon
 
 
 def _parameters(*modules: nn.Module | None) -> list[nn.Parameter]:

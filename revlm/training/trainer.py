@@ -10,13 +10,14 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import FSDPStrategy
 from transformers import PreTrainedModel
 
 from revlm.config import Strategy, TrainConfig
 from revlm.errors import UserError
-from revlm.training.callbacks import Clock, PlainProgress, Progress, StopOnNonFinite
+from revlm.training.callbacks import Clock, PlainProgress, Progress
 from revlm.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, RandomState
 
 
@@ -27,6 +28,7 @@ def build_trainer(
     model: PreTrainedModel,
     num_batches: int,
     accumulate: int,
+    fresh: bool,
     clock: Clock,
     callbacks: list[Callback],
 ) -> L.Trainer:
@@ -38,45 +40,49 @@ def build_trainer(
         model: tells FSDP what a layer is.
         num_batches: micro-batches of one rank in the run.
         accumulate: micro-batches in a step.
+        fresh: not continued; begins with a whole validation, which is where the losses start from.
         clock: of the run.
         callbacks: beside the usual ones.
 
     Raises:
-        UserError: the strategy cannot run on this device.
+        UserError: the devices, the strategy or the precision are not to be had here.
     """
     _quiet()
     options = config.trainer
-    precision = choose_precision(options.precision, options.accelerator)
     bar = options.progress_bar and sys.stderr.isatty()
-    plain = [PlainProgress(clock)] if options.progress_bar and not bar else []
-    steps = options.checkpoint_every_n_steps
-    return L.Trainer(
-        accelerator=options.accelerator,
-        devices=options.devices,
-        num_nodes=options.num_nodes,
-        strategy=_strategy(config, model),
-        precision=precision,  # type: ignore[arg-type]
-        max_epochs=1,
-        val_check_interval=num_batches // config.budget.validations,
-        num_sanity_val_steps=0,
-        accumulate_grad_batches=accumulate,
-        gradient_clip_val=config.optimizer.clip_norm,
-        use_distributed_sampler=False,
-        logger=False,
-        enable_progress_bar=bar,
-        enable_model_summary=False,
-        default_root_dir=folder,
-        plugins=[] if options.strategy is Strategy.fsdp else [AtomicCheckpointIO()],
-        callbacks=[
-            clock,
-            StopOnNonFinite(),
-            *callbacks,
-            *plain,
-            *([Progress()] if bar else []),
-            RandomState(),
-            LastCheckpoint(folder / "checkpoints", steps),
-        ],
+    watchers: list[Callback] = [Progress()] if bar else []
+    if options.progress_bar and not bar:
+        watchers = [PlainProgress(clock)]
+    checkpoint = LastCheckpoint(
+        folder / "checkpoints", accumulate=accumulate, every_n_steps=options.checkpoint_every_n_steps
     )
+    try:
+        return L.Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            strategy=_strategy(config, model),
+            precision=choose_precision(options.precision, options.accelerator),  # type: ignore[arg-type]
+            max_epochs=1,
+            val_check_interval=num_batches // config.budget.validations,
+            num_sanity_val_steps=-1 if fresh else 0,
+            accumulate_grad_batches=accumulate,
+            gradient_clip_val=config.optimizer.clip_norm or None,
+            use_distributed_sampler=False,
+            logger=False,
+            enable_progress_bar=bar,
+            enable_model_summary=False,
+            default_root_dir=folder,
+            plugins=[] if options.strategy is Strategy.fsdp else [AtomicCheckpointIO()],
+            callbacks=[clock, *callbacks, *watchers, RandomState(), checkpoint],
+        )
+    except (MisconfigurationException, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"trainer.accelerator={options.accelerator} trainer.devices={options.devices} "
+            f"trainer.precision={options.precision} cannot be had here ({reason}): "
+            "leave them at their defaults, or choose others."
+        ) from error
 
 
 def choose_precision(precision: str, accelerator: str) -> str:
@@ -105,7 +111,8 @@ def _strategy(config: TrainConfig, model: PreTrainedModel) -> Any:
 
 def _quiet() -> None:
     """Lightning's greetings say nothing about the run."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "matplotlib"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     messages = (
         ".*does not have many workers.*",
         ".*LeafSpec.*",

@@ -6,6 +6,8 @@ import sys
 import numpy as np
 import pytest
 from datasets import Dataset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from revlm.data.corpus import split_mask
 from revlm.data.tokens import (
@@ -71,6 +73,28 @@ def test_store_equals_tokenising_each_document(store, corpus, tokenizer):
         assert store.document(d).tolist() == tokenizer(text, add_special_tokens=False)["input_ids"]
     assert isinstance(store.ids, np.memmap)
     assert store.ids.dtype == np.uint16
+
+
+def test_a_store_that_lost_its_end_is_refused(tokenizer, tmp_path):
+    """A truncated file of ids is named, not read as shorter documents."""
+    store_of(["one document", "and another one"], tokenizer, tmp_path)
+    ids = next(tmp_path.rglob("ids.bin"))
+    ids.write_bytes(ids.read_bytes()[:-4])
+    with pytest.raises(UserError, match=r"is damaged .* remove it and start again"):
+        store_of(["one document", "and another one"], tokenizer, tmp_path)
+
+
+def test_words_are_found_where_pieces_mark_spaces_by_an_underline(corpus):
+    """SentencePiece tokenizers drop the leading space when a single piece is decoded."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
+    core.train_from_iterator(
+        corpus.dataset["text"][:50], trainers.BpeTrainer(vocab_size=400, show_progress=False)
+    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=core)
+    ids = np.array(tokenizer("the company and the man", add_special_tokens=False)["input_ids"])
+    begins_word, _ = unit_starts(tokenizer)
+    assert len(boundary_units(begins_word[ids])) == 5
 
 
 def test_documents_of_one_token_are_counted_and_skipped(tokenizer, tmp_path):
@@ -141,6 +165,8 @@ def test_two_processes_build_one_store(tmp_path):
     program = f"""
 import numpy as np
 from datasets import Dataset
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 from pathlib import Path
 from revlm.data.tokens import build_store, train_bpe
 texts = [f"document number {{i}} with some words" * 50 for i in range(400)]

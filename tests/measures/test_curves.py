@@ -173,6 +173,23 @@ def test_smoothing_weighs_by_counts():
     assert smooth(values, 3, counts)[1] == pytest.approx((99 + 10 + 99) / 199)
 
 
+def test_a_loss_that_is_no_number_stays_one():
+    """A single nan makes the mean nan: it is never dropped as if nothing had been counted."""
+    metric = curve_of([(0, 0, [5.0, float("nan"), 5.0]), (1, 0, [5.0, 5.0, 5.0])])
+    forward, reverse = metric.curves().mean()
+    assert np.isnan(forward)
+    assert reverse == 5.0
+
+
+def test_sums_stay_float64_in_a_bfloat16_model():
+    """A module cast to bfloat16 takes its metrics along; counts beyond 256 must survive it."""
+    metric = PositionCurve(1, 10, seed=0)
+    torch.nn.ModuleList([metric]).to(dtype=torch.bfloat16)
+    metric.update(torch.full((1501,), 5.0), torch.zeros(1501).long(), torch.arange(1501), 0)
+    assert metric.sums.dtype == torch.float64
+    assert metric.curves().count[0, 0] == 1501
+
+
 def test_no_resamples_no_interval():
     """Without a bootstrap the interval is null, the position stands."""
     samples = [(0, 0, [5.0] * 9), (1, 0, [4.0] * 9)]

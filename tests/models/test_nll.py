@@ -9,7 +9,7 @@ from revlm.config import ModelConfig
 from revlm.data.streams import IGNORE, EvalStream, RowBuilder
 from revlm.direction import Direction, orient
 from revlm.models.backbone import from_config
-from revlm.models.nll import TokenLoss, check_windows_apart
+from revlm.models.nll import TokenLoss, check_windows_apart, is_causal
 from tests.conftest import one_window_row
 
 
@@ -148,8 +148,8 @@ def test_packing_padding_and_batch_never_change_a_score(tiny_lm, store, layout, 
         nll = losses(tiny_lm, batch["input_ids"], batch["labels"], batch["position_ids"])
         alone[item] = nll[batch["labels"] != IGNORE]
     for batch_size in (1, 5):
-        rows = [stream.rows[i : i + batch_size] for i in range(0, len(stream.rows), batch_size)]
-        for group in rows:
+        rows = [stream.rows[r] for r in range(len(stream.rows))]
+        for group in (rows[i : i + batch_size] for i in range(0, len(rows), batch_size)):
             batch = stream.builder.batch([(direction, items) for items in group], 0)
             nll = losses(tiny_lm, batch["input_ids"], batch["labels"], batch["position_ids"])
             got = nll[batch["labels"] != IGNORE]
@@ -177,6 +177,33 @@ def test_reversing_a_document_swaps_its_losses(tiny_lm, layout, documents):
 
     assert s(ids) == -s(ids[::-1])
     assert s(ids) != 0
+
+
+def test_the_training_loss_of_a_bfloat16_model_is_summed_in_float32(tiny_lm, layout, documents):
+    """The sum is not rounded to bfloat16, and gradients flow."""
+    row, labels, positions = one_window_row(documents[0], layout)
+    loss = TokenLoss(tiny_lm.bfloat16())
+    total = loss.sum_nll(row, labels, positions)
+    total.backward()
+    assert total.dtype == torch.float32
+    assert torch.allclose(total.detach(), losses(tiny_lm, row, labels, positions).sum(), rtol=1e-5)
+    assert all(p.grad is not None for p in tiny_lm.parameters())
+
+
+def test_a_model_that_sees_the_future_is_found(tiny_lm):
+    """A bidirectional architecture would learn to copy its targets."""
+    bert = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(
+            "bert",
+            vocab_size=512,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+        )
+    )
+    assert is_causal(tiny_lm)
+    assert not is_causal(bert)
 
 
 def test_bfloat16_losses_are_float32_from_the_logits_on(tiny_lm, layout, documents):

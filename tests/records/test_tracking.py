@@ -167,6 +167,27 @@ def test_samples_are_shown_in_reading_order(smoke_run):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize(
+    ("options", "env", "said"),
+    [
+        (("logger.project=a/b",), {}, "W&B is off from here"),
+        (
+            ("logger=wandb_online",),
+            {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": "0" * 40},
+            "offline",
+        ),
+    ],
+)
+def test_no_trouble_of_wandb_costs_a_run(revlm_command, tmp_path, options, env, said):
+    """A project that W&B refuses and a server that does not answer leave the local record whole."""
+    folder = tmp_path / "run"
+    run = revlm_command("train", "scale=smoke", "budget.tokens=2_000", f"run.dir={folder}", *options, **env)
+    assert run.returncode == 0, run.stderr
+    assert said in run.stdout
+    assert (folder / "summary.json").exists()
+
+
+@pytest.mark.process
 def test_jobs_of_a_sweep_are_runs_of_their_own(revlm_command, tmp_path):
     """Each job of a multirun has its folder and its own finished W&B run."""
     run = revlm_command(

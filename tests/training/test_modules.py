@@ -20,7 +20,7 @@ from revlm.data.datamodule import TokenStreamDataModule
 from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.training.modules import DirectionalLM, ForwardLM, MixedLM, ReverseLM
-from revlm.training.optimizers import build_optimizer, build_schedule
+from revlm.training.optimizers import build_optimizer, build_schedule, group_names
 
 DATA = DataConfig(
     domains=["finance", "bbc_news"], max_bytes_per_domain=60_000, window=64, max_val_tokens=2000
@@ -43,6 +43,10 @@ def module(cls, model, **optimizer):
     return cls(
         model, optimizer=OptimizerConfig(**optimizer), curves=CurvesConfig(resamples=20), window=64, prefix=1
     )
+
+
+def optimizer_of(model, config):
+    return build_optimizer(model, config, group_names(model, config))
 
 
 def fit(lm, data, folder, accumulate=1):
@@ -115,7 +119,7 @@ def test_a_step_weighs_tokens_alike_wherever_they_stand(tiny_lm, cache_dir, tmp_
 @pytest.mark.parametrize("name", list(OptimizerName))
 def test_every_parameter_is_moved_by_one_optimiser(tiny_lm, name):
     """Muon takes matrices, AdamW the rest; nothing is left out or moved twice."""
-    optimizer = build_optimizer(tiny_lm, OptimizerConfig(name=name))
+    optimizer = optimizer_of(tiny_lm, OptimizerConfig(name=name))
     moved = [id(p) for group in optimizer.param_groups for p in group["params"]]
     assert sorted(moved) == sorted({id(p) for p in tiny_lm.parameters()})
 
@@ -130,13 +134,13 @@ def test_muon_continues_from_its_saved_state(tiny_lm):
         schedule.step()
 
     config = OptimizerConfig(name=OptimizerName.muon)
-    one = build_optimizer(tiny_lm, config)
+    one = optimizer_of(tiny_lm, config)
     schedule = build_schedule(one, config, 20)
     for seed in range(5):
         step(one, schedule, seed)
     weights = {k: v.clone() for k, v in tiny_lm.state_dict().items()}
     saved, saved_schedule = deepcopy(one.state_dict()), schedule.state_dict()
-    two = build_optimizer(tiny_lm, config)
+    two = optimizer_of(tiny_lm, config)
     resumed = build_schedule(two, config, 20)
     two.load_state_dict(saved)
     resumed.load_state_dict(saved_schedule)
@@ -152,7 +156,7 @@ def test_muon_continues_from_its_saved_state(tiny_lm):
 def test_schedules_warm_up_and_end_where_they_should(tiny_lm, shape):
     """Warm-up begins low and reaches lr after its steps; cosine and WSD end at final_lr."""
     config = OptimizerConfig(lr=1.0, schedule=shape, warmup=0.1, decay=0.2, final_lr=0.1)
-    optimizer = build_optimizer(tiny_lm, config)
+    optimizer = optimizer_of(tiny_lm, config)
     schedule = build_schedule(optimizer, config, 100)
     rates = []
     for _ in range(100):

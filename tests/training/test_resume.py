@@ -85,8 +85,10 @@ def test_two_processes_continue_to_the_bit(tmp_path, revlm_command, cache_dir):
     assert kill_at_step(cut, 26, [*SMOKE, *ddp, f"run.dir={cut}"], cache_dir)
     # The second rank notices the first one's death by its closed connection; its memory is not the run's.
     time.sleep(2)
-    revlm_command("train", *SMOKE, *ddp, f"run.dir={cut}", check=True)
+    continued = revlm_command("train", *SMOKE, *ddp, f"run.dir={cut}", check=True)
+    assert "starting afresh" not in continued.stdout
     assert rows(cut) == rows(whole)
+    assert all(torch.equal(a, b) for a, b in zip(weights(cut).values(), weights(whole).values(), strict=True))
 
 
 def test_continuing_under_other_options_is_refused(tmp_path, run_train):
@@ -108,6 +110,40 @@ def test_a_finished_folder_is_not_overwritten(tmp_path, run_train):
     with pytest.raises(UserError, match=r"holds a finished run: continue it with ckpt_path=last"):
         run_train(folder, *SMOKE)
     assert (folder / "metrics.jsonl").read_bytes() == before
+
+
+def test_the_record_is_the_same_for_any_micro_batch(tmp_path, run_train):
+    """train/nll is the mean over the step's tokens, however it is cut into micro-batches."""
+    losses = []
+    for micro in (4, 1):
+        folder = run_train(
+            tmp_path / str(micro), *SMOKE, f"budget.micro_batch_size={micro}", "optimizer.lr=1e-4"
+        )
+        losses.append([row["train/nll"] for row in rows(folder) if "train/nll" in row])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+def test_other_micro_batches_are_refused_on_continuing(tmp_path):
+    """Progress is counted in micro-batches, so their number in a step must stay."""
+    from revlm.errors import UserError
+    from revlm.training.checkpoints import LastCheckpoint
+
+    with pytest.raises(UserError, match="4 micro-batches in a step, not 2"):
+        LastCheckpoint(tmp_path, accumulate=2, every_n_steps=None).load_state_dict({"accumulate": 4})
+
+
+def test_a_run_that_died_behind_its_last_step_is_finished_by_the_same_command(tmp_path, run_train):
+    """Without its summary a trained run writes its results anew, and they are the same."""
+    folder = run_train(tmp_path / "run", *SMOKE)
+    before, metrics = json.loads((folder / "summary.json").read_text()), rows(folder)
+    (folder / "summary.json").unlink()
+    run_train(folder, *SMOKE, "ckpt_path=last")
+    after = json.loads((folder / "summary.json").read_text())
+    clock = ("seconds", "tokens_per_second")
+    assert {k: v for k, v in after.items() if k not in clock} == {
+        k: v for k, v in before.items() if k not in clock
+    }
+    assert rows(folder) == metrics
 
 
 def test_a_longer_budget_goes_on_where_the_run_stopped(tmp_path, run_train):
@@ -137,7 +173,7 @@ def test_a_nan_loss_stops_the_run_and_names_the_step(tmp_path, revlm_command):
         "optimizer.warmup=0",
     )
     assert run.returncode == 2
-    assert "train/nll is" in run.stderr
+    assert "the loss or its gradient is" in run.stderr
     assert " at step " in run.stderr
     assert "Traceback" not in run.stderr
     assert not (tmp_path / "nan" / "summary.json").exists()

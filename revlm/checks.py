@@ -1,0 +1,82 @@
+"""Options that no run can mean, refused before anything heavy is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import Any
+
+from revlm.config import DirectionConfig, Module, TrainConfig
+from revlm.errors import UserError
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "16-true", "bf16-true", "64-true")
+
+# What must hold of an option, in words, and which options it is for.
+RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
+    (
+        "set it to 1 or more",
+        lambda value: value >= 1,
+        (
+            "data.window data.segment_tokens data.max_bytes data.max_bytes_per_domain data.max_documents "
+            "data.max_val_tokens tokenizer.max_bytes budget.tokens budget.batch_size budget.micro_batch_size "
+            "budget.validations trainer.devices trainer.num_nodes trainer.log_every_n_steps "
+            "trainer.checkpoint_every_n_steps curves.smoothing curves.hold"
+        ),
+    ),
+    (
+        "set it to 0 or more",
+        lambda value: value >= 0,
+        (
+            "seed curves.seed data.num_workers curves.resamples logger.samples optimizer.lr optimizer.muon_lr "
+            "optimizer.weight_decay optimizer.clip_norm"
+        ),
+    ),
+    (
+        "a share lies between 0 and 1",
+        lambda value: 0 <= value <= 1,
+        "direction.reverse_ratio optimizer.warmup optimizer.decay optimizer.final_lr",
+    ),
+    (
+        "a share of held-out documents lies between 0 and 1, both excluded: every run validates",
+        lambda value: 0 < value < 1,
+        "data.val_fraction",
+    ),
+    ("set it to 0 or more and below 1", lambda value: 0 <= value < 1, "optimizer.beta1 optimizer.beta2"),
+    ("a centred average needs an odd number", lambda value: value % 2 == 1, "curves.smoothing"),
+    (f"choose one of {', '.join(ACCELERATORS)}", lambda value: value in ACCELERATORS, "trainer.accelerator"),
+    (f"choose one of {', '.join(PRECISIONS)}", lambda value: value in PRECISIONS, "trainer.precision"),
+    (
+        "only last is known here; to begin from weights set init.path=",
+        lambda value: value == "last",
+        "ckpt_path",
+    ),
+]
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse the first option that is out of its range, with the range.
+
+    Raises:
+        UserError: an option, its value and what it may be.
+    """
+    for rule, holds, names in RANGES:
+        for name in names.split():
+            value = attrgetter(name)(config)
+            if value is not None and not holds(value):
+                raise UserError(f"{name}={value}: {rule}.")
+    _check_directions(config.direction)
+
+
+def _check_directions(direction: DirectionConfig) -> None:
+    expected = {
+        Module.forward: direction.reverse_ratio == 0,
+        Module.reverse: direction.reverse_ratio == 1,
+        Module.mixed: 0 < direction.reverse_ratio < 1,
+    }
+    if not expected[direction.module]:
+        raise UserError(
+            f"direction.module={direction.module.value} with direction.reverse_ratio="
+            f"{direction.reverse_ratio}: module and data disagree; "
+            "set both together with direction=forward, reverse or mixed."
+        )

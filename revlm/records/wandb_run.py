@@ -1,0 +1,116 @@
+"""A W&B run beside the local record: whatever goes wrong here costs a line of text, never a run."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import wandb
+
+from revlm import keys
+from revlm.cache import write_atomically
+from revlm.config import LoggerConfig, WandbMode
+from revlm.direction import Direction
+from revlm.measures.curves import Curves, smooth
+
+# Seconds that an unreachable server may cost before the run goes on offline.
+TIMEOUT = 15
+
+
+class WandbRun:
+    """One W&B run in a run folder, offline or online."""
+
+    def __init__(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
+        """Open it; an unreachable server means offline, and any other trouble no W&B at all."""
+        self.run: Any = None
+        if logger.wandb is not WandbMode.none:
+            self._guard(lambda: self._open(folder, logger, config))
+
+    def log(self, row: dict[str, Any], curves: Curves | None = None, *, smoothing: int = 1) -> None:
+        """A row of the local record, with the curves of a validation."""
+        known = {k: v for k, v in row.items() if v is not None}
+        if self.run is not None:
+            self._guard(lambda: self.run.log(known | (_curves(curves, smoothing) if curves else {})))
+
+    def finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
+        """Close the run, as failed without a summary; unfinished runs of a sweep would merge."""
+        if self.run is not None:
+            self._guard(lambda: self._finish(summary, samples))
+        self.run = None
+
+    def _guard(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except Exception as error:  # noqa: BLE001 -- no trouble of W&B's may cost a run
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            print(f"W&B is off from here ({reason}); metrics.jsonl goes on.", flush=True)
+            self.run = None
+
+    def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
+        labels = [config["direction"]["module"], config["model"]["name"], config["data"]["language"]]
+        options: dict[str, Any] = {
+            "project": logger.project,
+            "entity": logger.entity,
+            "group": config["name"],
+            "job_type": "train",
+            "name": f"{config['name']}-seed{config['seed']}",
+            "tags": [*labels, *logger.tags],
+            "config": config,
+            "dir": str(folder),
+            # A continued run joins its first sitting when it is synced.
+            "id": _run_id(folder),
+            "resume": "allow",
+            "reinit": "finish_previous",
+            "settings": wandb.Settings(
+                init_timeout=TIMEOUT, console="off", silent=True, x_disable_meta=True, x_disable_stats=True
+            ),
+        }
+        try:
+            self.run = wandb.init(mode=cast(Any, logger.wandb.value), **options)
+        except wandb.Error as error:
+            if logger.wandb is WandbMode.offline:
+                raise
+            print(f"W&B cannot be reached ({str(error).splitlines()[0]}): logging offline.", flush=True)
+            self.run = wandb.init(mode="offline", **options)
+        self.run.define_metric(keys.TOKENS)
+        self.run.define_metric("*", step_metric=keys.TOKENS)
+
+    def _finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
+        if samples:
+            columns = ["direction", "text in reading order"]
+            self.run.log({keys.SAMPLES: wandb.Table(columns=columns, data=[list(s) for s in samples])})
+        if summary is not None:
+            self.run.summary.update({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
+        self.run.finish(exit_code=0 if summary is not None else 1)
+
+
+def _run_id(folder: Path) -> str:
+    path = folder / "wandb" / "run_id"
+    if not path.exists():
+        write_atomically(path, secrets.token_hex(4) + "\n")
+    return path.read_text().strip()
+
+
+def _curves(curves: Curves, smoothing: int) -> dict[str, Any]:
+    """The curves as a chart, and a few points as scalars for dashboards that draw no charts."""
+    smoothed = smooth(curves.nll, smoothing, curves.count)
+    size = curves.nll.shape[1]
+    known = [i for i in range(size) if not np.isnan(smoothed[:, i]).any()]
+    chart = wandb.plot.line_series(
+        xs=known,
+        ys=[[float(smoothed[d.number, i]) for i in known] for d in Direction],
+        keys=[d.value for d in Direction],
+        title="nll by position",
+        xname="tokens already read",
+    )
+    points = [0, *(2**k for k in range(size.bit_length()) if 2**k < size), size - 1]
+    scalars = {
+        keys.curve(d.value, i): float(curves.nll[d.number, i])
+        for d in Direction
+        for i in points
+        if curves.count[d.number, i]
+    }
+    return {keys.CURVES: chart, **scalars}
