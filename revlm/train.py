@@ -7,7 +7,7 @@ from typing import Any
 
 from revlm import cli
 from revlm.checks import check
-from revlm.config import TrainConfig
+from revlm.config import Strategy, TrainConfig
 from revlm.errors import UserError
 
 
@@ -101,10 +101,13 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
         # Rows behind the checkpoint, or all of an attempt that died before its first one.
         tracker.resume(-1 if checkpoint is None else step_of(checkpoint))
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        # Every rank holds a shard under FSDP: all take part in gathering the weights.
+        sharded = config.trainer.strategy is Strategy.fsdp
+        weights = trainer.strategy.lightning_module_state_dict() if sharded else None
         if not trainer.is_global_zero:
             return False
-        export_run(config, data, module, folder)
-        samples = write_samples(config, data, module, folder)
+        export_run(config, data, module, folder, weights=weights)
+        samples = [] if sharded else write_samples(config, data, module, folder)
         summary = write_summary(config, data, module, folder, seconds=clock.elapsed())
     finally:
         tracker.finish(summary, samples)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
+from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
@@ -65,6 +66,11 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
 
 def _check_options(config: ModelConfig) -> None:
     """Transformers keeps options that it does not know, and a misspelt one changes nothing."""
+    if not config.config:
+        raise UserError(
+            f"model={config.name} says no size, and model.type={config.type} alone would take transformers' default of "
+            "billions of parameters: set +model.config.hidden_size= and what else makes it small."
+        )
     default = AutoConfig.for_model(config.type)
     known = [*default.to_dict(), *default.attribute_map]
     for name in config.config:
@@ -144,16 +150,29 @@ def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, n
 
 
 def export(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path, metadata: dict[str, Any]
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    metadata: dict[str, Any],
+    *,
+    weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write safetensors, tokenizer and revlm.json; the folder appears whole or not at all."""
+    """Write safetensors, tokenizer and revlm.json; the folder appears whole or not at all.
+
+    Args:
+        model: to write.
+        tokenizer: the model's.
+        folder: replaced if it is there.
+        metadata: for revlm.json.
+        weights: to write in place of the model's own, which may be shards.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     transformers_logging.disable_progress_bar()
     # Off in training, where it would let packed windows see each other; plain generation wants it.
     model.config.use_cache = model.generation_config.use_cache = True
     building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model.save_pretrained(building)
+        model.save_pretrained(building, state_dict=weights)
         tokenizer.save_pretrained(building)
         (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
         if folder.is_dir():

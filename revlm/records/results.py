@@ -22,8 +22,24 @@ from revlm.training.modules import DirectionalLM
 PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
 
 
-def export_run(config: TrainConfig, data: TokenStreamDataModule, module: DirectionalLM, folder: Path) -> None:
-    """model/: a transformers folder, with revlm.json for what transformers does not know."""
+def export_run(
+    config: TrainConfig,
+    data: TokenStreamDataModule,
+    module: DirectionalLM,
+    folder: Path,
+    *,
+    weights: dict[str, Any] | None = None,
+) -> None:
+    """model/: a transformers folder, with revlm.json for what transformers does not know.
+
+    Args:
+        config: the run's options.
+        data: its corpus.
+        module: its trained model.
+        folder: its folder.
+        weights: the module's whole state where the module itself holds shards only.
+    """
+    inside = {name.removeprefix("model."): value for name, value in (weights or {}).items()}
     export(
         module.model,
         data.tokenizer,
@@ -39,6 +55,7 @@ def export_run(config: TrainConfig, data: TokenStreamDataModule, module: Directi
             "tokens": data.num_steps * data.tokens_per_step,
             "seed": config.seed,
         },
+        weights=inside or None,
     )
 
 
