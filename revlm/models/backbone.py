@@ -66,12 +66,12 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
 
 def _check_options(config: ModelConfig) -> None:
     """Transformers keeps options that it does not know, and a misspelt one changes nothing."""
+    default = AutoConfig.for_model(config.type)
     if not config.config:
         raise UserError(
             f"model={config.name} says no size, and model.type={config.type} alone would take transformers' default of "
             "billions of parameters: set +model.config.hidden_size= and what else makes it small."
         )
-    default = AutoConfig.for_model(config.type)
     known = [*default.to_dict(), *default.attribute_map]
     for name in config.config:
         if name not in known:
@@ -123,7 +123,9 @@ def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
         UserError: it cannot be read, or its context is shorter than a row.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32, attn_implementation="sdpa")
+        model, loading = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+        )
     except Exception as error:
         # Files may be absent, cut short, or of another architecture: each library says so in its own way.
         reason = (str(error).splitlines() or [type(error).__name__])[0]
@@ -131,6 +133,10 @@ def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
             f"no model could be read from {source} ({reason}): name a folder or a hub id with init.path=, "
             "or choose model=smollm2."
         ) from error
+    if loading["missing_keys"]:
+        # transformers fills them with random numbers and says so in a warning.
+        missing = ", ".join(sorted(loading["missing_keys"])[:3])
+        raise UserError(f"{source} lacks weights of its model ({missing}): fetch or export it again.")
     model.config.use_cache = False
     _check_context(model, row_length)
     return cast(PreTrainedModel, model)
@@ -196,7 +202,7 @@ def _vocabulary_message(tokens: int, size: int) -> str:
 def _gguf_path(source: str, gguf_file: str | None) -> Path | None:
     """The GGUF file that `package:file`, a path, or a folder and a name stand for."""
     package, colon, inside = source.partition(":")
-    if colon:
+    if colon and not Path(source).exists():
         try:
             path = Path(str(importlib.metadata.distribution(package).locate_file(inside)))
         except importlib.metadata.PackageNotFoundError as error:

@@ -68,7 +68,9 @@ def generate_ids(
             **sampling,
         )
     model.train(was_training)
-    return turned(out[0, len(head) :].cpu().numpy())
+    written = turned(out[0, row.shape[1] :].cpu().numpy())
+    # Units of the prompt stay its own: the two parts are turned apart.
+    return np.concatenate((prompt, written) if direction is Direction.FORWARD else (written, prompt))
 
 
 def generate_text(

@@ -122,7 +122,7 @@ def test_bootstrap_intervals_follow_documents():
     rng = np.random.default_rng(5)
     nll, docs, position = (
         torch.from_numpy(rng.normal(5, 1, 40)),
-        torch.arange(20).repeat(2),
+        torch.arange(20).flip(0).repeat(2),
         torch.zeros(40).long(),
     )
     once, twice = PositionCurve(1, 50, seed=0), PositionCurve(1, 50, seed=0)
