@@ -12,17 +12,13 @@ README = (ROOT / "README.md").read_text()
 def test_every_source_of_the_sample_stands_in_the_readme_with_its_terms():
     """A reader knows where each text comes from, how much there is and on what terms."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines() if "==" in line]
-    told = {tuple(row) for row in rows if len(row) == 7}
+    told = {tuple(row[:4] + row[6:]): tuple(row[4:6]) for row in rows if len(row) == 7}
     for source in catalogue():
-        assert (
-            source["language"],
-            source["domain"],
-            source["origin"],
-            source["package"],
-            f"{source['documents']:,}",
-            f"{source['megabytes']:.2f}",
-            source["terms"],
-        ) in told
+        key = tuple(source[name] for name in ("language", "domain", "origin", "package", "terms"))
+        assert key in told
+        # Texts behind an opt-in may not be installed; what is there is counted.
+        if source["documents"]:
+            assert told[key] == (f"{source['documents']:,}", f"{source['megabytes']:.2f}")
 
 
 def test_every_file_and_figure_that_the_readme_names_exists():
