@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from revlm.config import DataConfig
+from revlm.config import CorpusConfig
 from revlm.errors import UserError
 
 
@@ -12,7 +12,7 @@ from revlm.errors import UserError
 class Caps:
     """Which documents still fit, asked for one document after the other."""
 
-    config: DataConfig
+    config: CorpusConfig
     documents: int = 0
     bytes: int = 0
     domain_bytes: dict[str, int] = field(default_factory=dict)

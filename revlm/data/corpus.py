@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from revlm.cache import atomic_folder, digest
-from revlm.config import DataConfig, Source
+from revlm.config import CorpusConfig, Source
 from revlm.data.caps import Caps
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
@@ -33,7 +33,7 @@ _BATCH_BYTES = 8_000_000
 _BATCH_DOCUMENTS = 4096
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-_READERS: dict[Source, Callable[[DataConfig], Iterator[Document]]] = {
+_READERS: dict[Source, Callable[[CorpusConfig], Iterator[Document]]] = {
     Source.sample: read_sample,
     Source.files: read_files,
     Source.hub: read_hub,
@@ -56,7 +56,7 @@ class Corpus:
     skipped: dict[str, int]
 
 
-def load_corpus(config: DataConfig, cache_dir: Path) -> Corpus:
+def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
     """The corpus that the options describe, built once and opened from the cache afterwards.
 
     Documents keep the order in which they are read: catalogue order, file name and row, or stream.
@@ -150,7 +150,7 @@ def _open(folder: Path) -> Corpus:
     return corpus
 
 
-def _key(config: DataConfig) -> str:
+def _key(config: CorpusConfig) -> str:
     """Everything that decides what the corpus holds, the code that reads it included."""
     here = Path(__file__).parent
     code = [here / f"{name}.py" for name in ("corpus", "caps", "document", config.source.value)]
@@ -161,7 +161,7 @@ def _key(config: DataConfig) -> str:
     return digest(options, _origin(config), [hashlib.sha256(path.read_bytes()).hexdigest() for path in code])
 
 
-def _origin(config: DataConfig) -> list[Any]:
+def _origin(config: CorpusConfig) -> list[Any]:
     if config.source is Source.sample:
         sources = sample_sources(config.language, config.domains)
         require_packages(sources)
@@ -182,7 +182,7 @@ def _origin(config: DataConfig) -> list[Any]:
     return [columns, config.path, config.name, config.split, config.revision, stamps]
 
 
-def _build(config: DataConfig, folder: Path) -> None:
+def _build(config: CorpusConfig, folder: Path) -> None:
     caps = Caps(config)
     skipped = {"empty": 0, "duplicate": 0}
     if config.source is Source.hub:
@@ -203,7 +203,7 @@ def _build(config: DataConfig, folder: Path) -> None:
     (folder / "corpus.json").write_text(json.dumps({**facts, "skipped": skipped}), encoding="utf-8")
 
 
-def _checked(config: DataConfig, skipped: dict[str, int]) -> Iterator[Document]:
+def _checked(config: CorpusConfig, skipped: dict[str, int]) -> Iterator[Document]:
     """Documents of the chosen domains, each content once; counts what it drops in `skipped`."""
     ids: set[bytes] = set()
     contents: set[bytes] = set()
@@ -238,7 +238,7 @@ def _tracked(documents: Iterable[Document]) -> Iterator[Document]:
             bar.update()
 
 
-def _add_id(ids: set[bytes], doc_id: str, config: DataConfig) -> None:
+def _add_id(ids: set[bytes], doc_id: str, config: CorpusConfig) -> None:
     key = hashlib.blake2b(doc_id.encode(), digest_size=16).digest()
     if key in ids:
         raise UserError(

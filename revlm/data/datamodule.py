@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -14,9 +13,9 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 from transformers import PreTrainedTokenizerFast
 
 from revlm.cache import atomic_folder, digest
-from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Granularity, Packing, TokenizerConfig
+from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Packing, TokenizerConfig
 from revlm.data.corpus import Corpus, load_corpus, split_mask
-from revlm.data.streams import Batch, EvalStream, Layout, Share, TrainStream, Units
+from revlm.data.streams import Batch, EvalStream, Layout, Share, TrainStream
 from revlm.data.tokens import (
     CODE_VERSION,
     TokenStore,
@@ -27,14 +26,10 @@ from revlm.data.tokens import (
     load_tokenizer,
     pad_id,
     train_bpe,
-    unit_starts,
 )
-from revlm.direction import Direction, IntArray, boundary_units, segment_units
+from revlm.data.units import checked_units
+from revlm.direction import Direction
 from revlm.errors import UserError
-
-# Tokens in which words or sentences are looked for, and how many there must be at least.
-UNIT_PROBE = 100_000
-UNITS_PER_TOKEN = 0.005
 
 
 class TokenStreamDataModule(L.LightningDataModule):
@@ -101,7 +96,7 @@ class TokenStreamDataModule(L.LightningDataModule):
             bos=begin_id(self.tokenizer),
             pad=pad_id(self.tokenizer),
             tags=tags,
-            units=self._units(),
+            units=checked_units(self.data, self.tokenizer, self.store),
         )
         self.opened = True
 
@@ -212,36 +207,3 @@ class TokenStreamDataModule(L.LightningDataModule):
                 if not held_out[row] and document_hash(doc_id) <= keep * 2**64:
                     yield text
                 row += 1
-
-    def _units(self) -> Units:
-        granularity = self.data.granularity
-        if granularity is Granularity.token:
-            return None
-        if granularity is Granularity.segment:
-            return partial(_segments, self.data.segment_tokens)
-        begins_word, ends_sentence = unit_starts(self.tokenizer)
-        units = (
-            partial(_words, begins_word)
-            if granularity is Granularity.word
-            else partial(_sentences, ends_sentence)
-        )
-        text = self.store.ids[:UNIT_PROBE]
-        if len(units(text)) < UNITS_PER_TOKEN * len(text):
-            raise UserError(
-                f"data.granularity={granularity.value}: hardly any {granularity.value} begins or ends in this text, so "
-                "reversal would leave it as it is: choose token or segment."
-            )
-        return units
-
-
-def _segments(segment: int, ids: IntArray) -> IntArray:
-    return segment_units(len(ids), segment)
-
-
-def _words(begins_word: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
-    return boundary_units(begins_word[ids])
-
-
-def _sentences(ends_sentence: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
-    ends = ends_sentence[ids]
-    return boundary_units(np.concatenate(([True], ends[:-1])))

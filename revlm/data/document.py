@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from revlm.config import DataConfig
+from revlm.config import CorpusConfig
 from revlm.errors import UserError
 
 
@@ -55,7 +55,7 @@ def check_text(text: str, where: str) -> None:
 
 
 def document_from_row(
-    row: Mapping[str, Any], config: DataConfig, *, where: str, doc_id: str, domain: str
+    row: Mapping[str, Any], config: CorpusConfig, *, where: str, doc_id: str, domain: str
 ) -> Document:
     """A document out of one row, by the column names of the config.
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from revlm.config import DataConfig, TextFormat
+from revlm.config import CorpusConfig, TextFormat
 from revlm.data.document import Document, check_text, document_from_row
 from revlm.errors import UserError
 
@@ -41,7 +41,7 @@ class InputFile(NamedTuple):
     format: TextFormat
 
 
-def find_files(config: DataConfig) -> list[InputFile]:
+def find_files(config: CorpusConfig) -> list[InputFile]:
     """The files that `data.path` stands for, sorted by name.
 
     Raises:
@@ -97,7 +97,7 @@ def _suffix(name: str) -> str:
     return (path.with_suffix("") if path.suffix in _COMPRESSIONS else path).suffix
 
 
-def read_files(config: DataConfig) -> Iterator[Document]:
+def read_files(config: CorpusConfig) -> Iterator[Document]:
     """Documents of all files that `data.path` matches, in order of file name and row.
 
     A JSONL line or Parquet row is one document, with the id `<relative path>:<row>` (rows count
@@ -113,7 +113,7 @@ def read_files(config: DataConfig) -> Iterator[Document]:
     return _distinct(config, find_files(config))
 
 
-def _distinct(config: DataConfig, files: list[InputFile]) -> Iterator[Document]:
+def _distinct(config: CorpusConfig, files: list[InputFile]) -> Iterator[Document]:
     # Ids made from paths and rows are distinct by construction.
     if config.id is None:
         yield from (document for _, document in _places(config, files))
@@ -132,7 +132,7 @@ def _distinct(config: DataConfig, files: list[InputFile]) -> Iterator[Document]:
         yield document
 
 
-def _places(config: DataConfig, files: list[InputFile]) -> Iterator[tuple[str, Document]]:
+def _places(config: CorpusConfig, files: list[InputFile]) -> Iterator[tuple[str, Document]]:
     for file in files:
         try:
             if file.format is TextFormat.text:
@@ -152,7 +152,7 @@ def _places(config: DataConfig, files: list[InputFile]) -> Iterator[tuple[str, D
             ) from error
 
 
-def _whole_text(config: DataConfig, file: InputFile) -> Document:
+def _whole_text(config: CorpusConfig, file: InputFile) -> Document:
     text = "".join(_decoded(file.path, _chunks(file.path)))
     check_text(text, str(file.path))
     return Document(file.name, text, PurePosixPath(file.name).parent.name or "files", config.language)
@@ -244,7 +244,7 @@ def _zstd_chunks(path: Path) -> Iterator[bytes]:
         raise UserError(f"{path}: truncated zstd: fetch or compress the file again.")
 
 
-def _parquet_rows(config: DataConfig, file: InputFile) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet_rows(config: CorpusConfig, file: InputFile) -> Iterator[tuple[int, dict[str, Any]]]:
     import pyarrow as pa
     from pyarrow import parquet
 

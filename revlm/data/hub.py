@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from revlm.config import DataConfig
+from revlm.config import CorpusConfig
 from revlm.data.document import Document, document_from_row
 from revlm.errors import UserError
 
@@ -17,7 +17,7 @@ _OFFLINE = (
 )
 
 
-def read_hub(config: DataConfig) -> Iterator[Document]:
+def read_hub(config: CorpusConfig) -> Iterator[Document]:
     """Documents of one split, in stream order; no code of a dataset is ever run.
 
     Ids are `<split>:<row>` (rows count from 1) unless `data.id` names a column; the domain is the
@@ -34,7 +34,7 @@ def read_hub(config: DataConfig) -> Iterator[Document]:
     return _documents(config, stream, PurePosixPath(config.path.rstrip("/")).name)
 
 
-def _open(config: DataConfig, path: str) -> Any:
+def _open(config: CorpusConfig, path: str) -> Any:
     import datasets
 
     local = Path(path).expanduser()
@@ -78,7 +78,7 @@ def _probe(path: str) -> None:
         raise UserError(f"{where}: the hub cannot be reached ({type(error).__name__}). {_OFFLINE}") from error
 
 
-def _documents(config: DataConfig, stream: Any, domain: str) -> Iterator[Document]:
+def _documents(config: CorpusConfig, stream: Any, domain: str) -> Iterator[Document]:
     rows = enumerate(stream, start=1)
     number = 0
     while True:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from revlm.config import DataConfig
+from revlm.config import CorpusConfig
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.samples import books, chinese, questions, speech
 from revlm.data.samples.packages import SampleSource
@@ -190,7 +190,7 @@ def require_packages(sources: Sequence[SampleSource]) -> None:
         )
 
 
-def read_sample(config: DataConfig) -> Iterator[Document]:
+def read_sample(config: CorpusConfig) -> Iterator[Document]:
     """Documents of the sample text in `data.language`, in catalogue order.
 
     Raises:

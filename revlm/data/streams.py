@@ -12,7 +12,7 @@ nor of workers can change what a step trains on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
@@ -24,13 +24,13 @@ from torch.utils.data import Dataset
 
 from revlm.data.order import interleave, keyed_hash, mix64, reversed_documents
 from revlm.data.tokens import TokenStore
+from revlm.data.units import Units
 from revlm.data.windows import Rows, Windows, cut_windows, pack
 from revlm.direction import Direction, IntArray, orient
 from revlm.errors import UserError
 
 # transformers' label for what is not a target.
 IGNORE = -100
-Units = Callable[[IntArray], IntArray] | None
 
 
 class Batch(TypedDict):

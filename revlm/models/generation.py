@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from revlm.data.streams import Units
 from revlm.data.tokens import TAGS, begin_id, pad_id
+from revlm.data.units import Units
 from revlm.direction import Direction, IntArray, orient
 
 

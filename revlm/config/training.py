@@ -1,8 +1,4 @@
-"""Every option of every command: its type, its default and what it is for.
-
-The YAML files under conf/ hold only what differs from these defaults. Hydra composes them onto
-these classes, so a misspelt key or a wrong type is refused before anything heavy is imported.
-"""
+"""Options of `python -m revlm.train`."""
 
 from __future__ import annotations
 
@@ -10,76 +6,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-
-class Source(Enum):
-    """Where documents come from."""
-
-    sample = "sample"  # text inside pinned packages, installed once, read by path
-    files = "files"  # JSONL, Parquet or plain text by glob
-    hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
-
-
-class TextFormat(Enum):
-    """How `data=files` reads a file; `auto` goes by the name's ending."""
-
-    auto = "auto"
-    jsonl = "jsonl"
-    parquet = "parquet"
-    text = "text"
-
-
-class Packing(Enum):
-    """How windows become rows of equal length."""
-
-    packed = "packed"  # several windows in a row, none sees another
-    padded = "padded"  # one window in a row, filled with padding
-
-
-class Granularity(Enum):
-    """What is reversed as a unit."""
-
-    token = "token"  # noqa: S105 -- the paper's reversal
-    word = "word"
-    sentence = "sentence"
-    segment = "segment"  # runs of data.segment_tokens tokens
-
-
-@dataclass
-class DataConfig:
-    """A corpus, and how it becomes rows of tokens."""
-
-    source: Source = Source.sample
-    language: str = "en"
-    # Keep only these domains; null keeps all.
-    domains: list[str] | None = None
-    # Caps count UTF-8 bytes of text. Which documents stay is decided by a hash of their id; of a
-    # stream from the hub, the beginning stays.
-    max_bytes_per_domain: int | None = None
-    max_bytes: int | None = None
-    max_documents: int | None = None
-    # files: a glob. hub: a dataset id or a local folder.
-    path: str | None = None
-    format: TextFormat = TextFormat.auto
-    # hub: the dataset's configuration and split.
-    name: str | None = None
-    split: str = "train"
-    revision: str | None = None
-    # Column names; a dot descends into a nested field.
-    text: str = "text"
-    id: str | None = None
-    domain: str | None = None
-    label: str | None = None
-
-    # Body tokens in a window; a row is one token longer, for BOS.
-    window: int = 256
-    packing: Packing = Packing.packed
-    granularity: Granularity = Granularity.token
-    segment_tokens: int = 8
-    # Share of documents held out, decided by a hash of the content before directions exist; above 0.
-    val_fraction: float = 0.05
-    # Held-out body tokens that each validation reads, in either direction; null reads all.
-    max_val_tokens: int | None = 50_000
-    num_workers: int = 0
+from revlm.config.corpus import DataConfig
+from revlm.config.shared import CacheConfig, CurvesConfig
 
 
 class Module(Enum):
@@ -216,19 +144,6 @@ class TrainerConfig:
     checkpoint_every_n_steps: int | None = None
 
 
-@dataclass
-class CurvesConfig:
-    """The rule by which two curves cross."""
-
-    # Positions in the centred moving average; odd.
-    smoothing: int = 9
-    # Positions for which reverse must stay at or below forward.
-    hold: int = 8
-    # Bootstrap resamples of documents behind each interval.
-    resamples: int = 1000
-    seed: int = 0
-
-
 class WandbMode(Enum):
     """Where W&B writes."""
 
@@ -260,13 +175,6 @@ class RunConfig:
 
 
 @dataclass
-class CacheConfig:
-    """Prepared corpora, token ids and converted weights, shared by all runs."""
-
-    dir: str = "${oc.env:REVLM_CACHE,${oc.env:HOME}/.cache/revlm}"
-
-
-@dataclass
 class TrainConfig:
     """Options of `python -m revlm.train`."""
 
@@ -286,19 +194,3 @@ class TrainConfig:
     logger: LoggerConfig = field(default_factory=LoggerConfig)
     run: RunConfig = field(default_factory=RunConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)
-
-
-@dataclass
-class FolderConfig:
-    """The folder of a command that is not a training run."""
-
-    dir: str
-
-
-@dataclass
-class ReportConfig:
-    """Options of `python -m revlm.report`."""
-
-    # A folder of runs or a glob of run folders, both searched at any depth.
-    runs: str = "runs"
-    run: FolderConfig = field(default_factory=lambda: FolderConfig(dir="report"))

@@ -1,0 +1,74 @@
+"""Every option of every command: its type, its default and what it is for.
+
+The YAML files under conf/ hold only what differs from these defaults. Hydra composes them onto
+these classes, so a misspelt key or a wrong type is refused before anything heavy is imported.
+"""
+
+from revlm.config.corpus import (
+    CorpusConfig,
+    DataConfig,
+    Granularity,
+    Packing,
+    Source,
+    TextFormat,
+    Unreadable,
+)
+from revlm.config.reporting import ReportConfig
+from revlm.config.scoring import Executor, ModelSource, ScoreConfig, SlurmConfig
+from revlm.config.selection import Rule, RuleConfig, SelectConfig
+from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig
+from revlm.config.training import (
+    BudgetConfig,
+    DirectionConfig,
+    Init,
+    InitConfig,
+    LoggerConfig,
+    ModelConfig,
+    Module,
+    OptimizerConfig,
+    OptimizerName,
+    RunConfig,
+    Schedule,
+    Strategy,
+    TokenizerConfig,
+    TrainConfig,
+    TrainerConfig,
+    WandbMode,
+)
+
+__all__ = [
+    "BudgetConfig",
+    "CacheConfig",
+    "CorpusConfig",
+    "CurvesConfig",
+    "DataConfig",
+    "DirectionConfig",
+    "Executor",
+    "FolderConfig",
+    "Granularity",
+    "Init",
+    "InitConfig",
+    "LoggerConfig",
+    "ModelConfig",
+    "ModelSource",
+    "Module",
+    "OptimizerConfig",
+    "OptimizerName",
+    "Packing",
+    "ReportConfig",
+    "Rule",
+    "RuleConfig",
+    "RunConfig",
+    "Schedule",
+    "ScoreConfig",
+    "SelectConfig",
+    "SlurmConfig",
+    "Source",
+    "Strategy",
+    "TextFormat",
+    "TokenizerConfig",
+    "TrainConfig",
+    "TrainerConfig",
+    "Unreadable",
+    "WandbMode",
+]

@@ -1,0 +1,90 @@
+"""A corpus, and how training turns it into rows of tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Source(Enum):
+    """Where documents come from."""
+
+    sample = "sample"  # text inside pinned packages, installed once, read by path
+    files = "files"  # JSONL, Parquet or plain text by glob
+    hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
+
+
+class TextFormat(Enum):
+    """How `data=files` reads a file; `auto` goes by the name's ending."""
+
+    auto = "auto"
+    jsonl = "jsonl"
+    parquet = "parquet"
+    text = "text"
+
+
+class Packing(Enum):
+    """How windows become rows of equal length."""
+
+    packed = "packed"  # several windows in a row, none sees another
+    padded = "padded"  # one window in a row, filled with padding
+
+
+class Granularity(Enum):
+    """What is reversed as a unit."""
+
+    token = "token"  # noqa: S105 -- the paper's reversal
+    word = "word"
+    sentence = "sentence"
+    segment = "segment"  # runs of data.segment_tokens tokens
+
+
+class Unreadable(Enum):
+    """What to do about a damaged file of `data=files`."""
+
+    refuse = "refuse"
+    skip = "skip"  # read what can be read, name the file, and let the exit code tell
+
+
+@dataclass
+class CorpusConfig:
+    """Which documents."""
+
+    source: Source = Source.sample
+    language: str = "en"
+    # Keep only these domains; null keeps all.
+    domains: list[str] | None = None
+    # Caps count UTF-8 bytes of text. Which documents stay is decided by a hash of their id; of a
+    # stream from the hub, the beginning stays.
+    max_bytes_per_domain: int | None = None
+    max_bytes: int | None = None
+    max_documents: int | None = None
+    # files: a glob. hub: a dataset id or a local folder.
+    path: str | None = None
+    format: TextFormat = TextFormat.auto
+    unreadable: Unreadable = Unreadable.refuse
+    # hub: the dataset's configuration and split.
+    name: str | None = None
+    split: str = "train"
+    revision: str | None = None
+    # Column names; a dot descends into a nested field. A selection.parquet names its own.
+    text: str = "text"
+    id: str | None = None
+    domain: str | None = None
+    label: str | None = None
+
+
+@dataclass
+class DataConfig(CorpusConfig):
+    """A corpus, and how training makes rows of it."""
+
+    # Body tokens in a window; a row is one token longer, for BOS.
+    window: int = 256
+    packing: Packing = Packing.packed
+    granularity: Granularity = Granularity.token
+    segment_tokens: int = 8
+    # Share of documents held out, decided by a hash of the content before directions exist; above 0.
+    val_fraction: float = 0.05
+    # Held-out body tokens that each validation reads, in either direction; null reads all.
+    max_val_tokens: int | None = 50_000
+    num_workers: int = 0

@@ -1,0 +1,102 @@
+"""The score table: one row a document, in the order of the corpus, as Parquet."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import parquet
+
+from revlm.errors import UserError
+
+SCORES = "scores.parquet"
+SCHEMA = pa.schema(
+    [
+        ("doc_id", pa.string()),
+        ("domain", pa.string()),
+        ("language", pa.string()),
+        ("num_tokens", pa.int64()),
+        ("num_bytes", pa.int64()),
+        # Nats per token over all windows of the document.
+        ("nll_forward", pa.float64()),
+        ("nll_reverse", pa.float64()),
+        # nll_forward - nll_reverse: above 0, reverse is easier.
+        ("s", pa.float64()),
+        # Position where the document's own smoothed curves cross; null: never.
+        ("intersection", pa.int64()),
+        # s over the tokens that are read with something before them; null: there are none.
+        ("s_without_first", pa.float64()),
+        # Total nll in bits over UTF-8 bytes: comparable between tokenizers.
+        ("bits_per_byte_forward", pa.float64()),
+        ("bits_per_byte_reverse", pa.float64()),
+        # Compressed over plain bytes (zlib, level 6): low where text repeats itself.
+        ("compression_ratio", pa.float64()),
+    ]
+)
+METADATA = b"revlm"
+ROW_GROUP = 65_536
+
+
+def write_table(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> int:
+    """Write record batches as one Parquet file, whole or not at all; returns its rows.
+
+    Rows are regrouped, so equal rows in equal order are equal bytes, however they were batched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    count, waiting, held = 0, list[pa.RecordBatch](), 0
+    try:
+        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for batch in batches:
+                waiting.append(batch)
+                count, held = count + len(batch), held + len(batch)
+                while held >= ROW_GROUP:
+                    rows = pa.Table.from_batches(waiting, schema)
+                    writer.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+                    waiting, held = rows.slice(ROW_GROUP).to_batches(), held - ROW_GROUP
+            if held:
+                writer.write_table(pa.Table.from_batches(waiting, schema).combine_chunks())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return count
+
+
+def with_metadata(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
+    """A schema that carries facts about its table."""
+    return schema.with_metadata({METADATA: json.dumps(facts, sort_keys=True).encode()})
+
+
+def metadata(schema: pa.Schema) -> dict[str, Any]:
+    """The facts that `with_metadata` stored; empty for tables of other origin."""
+    stored = (schema.metadata or {}).get(METADATA)
+    return dict(json.loads(stored)) if stored else {}
+
+
+def find_tables(scores: str) -> list[Path]:
+    """The tables that `scores=` stands for, sorted by name.
+
+    Args:
+        scores: a Parquet file, the folder of a scoring run, or a glob.
+
+    Raises:
+        UserError: there is none.
+    """
+    path = Path(scores).expanduser()
+    if (path / SCORES).is_file():
+        return [path / SCORES]
+    if path.is_file():
+        return [path]
+    # Path.glob takes no absolute pattern.
+    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
+    if not found:
+        raise UserError(
+            f"scores={scores}: there is no score table: give scores.parquet, the folder of a scoring run or a "
+            "glob; python -m revlm.score makes one."
+        )
+    return found
