@@ -15,6 +15,11 @@ from typing import Any
 from filelock import FileLock
 
 
+def default_cache() -> Path:
+    """Where `cache.dir` points unless it is set."""
+    return Path(os.environ.get("REVLM_CACHE", Path.home() / ".cache" / "revlm"))
+
+
 def digest(*parts: Any) -> str:
     """Short hash of plain values; the same on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
@@ -44,6 +49,22 @@ def atomic_folder(folder: Path) -> Iterator[Path | None]:
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """An empty folder to fill, which takes the place of `folder` only when the block ends well."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        yield building
+        if folder.is_dir():
+            shutil.rmtree(folder)
+        building.chmod(0o755)
+        building.replace(folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
 
 
 def write_atomically(path: Path, text: str) -> None:

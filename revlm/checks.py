@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from operator import attrgetter
+from functools import reduce
 from typing import Any
 
 from revlm.config import DirectionConfig, Module, TrainConfig
@@ -21,22 +22,26 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
             "data.window data.segment_tokens data.max_bytes data.max_bytes_per_domain data.max_documents "
             "data.max_val_tokens tokenizer.max_bytes budget.tokens budget.batch_size budget.micro_batch_size "
             "budget.validations trainer.devices trainer.num_nodes trainer.log_every_n_steps "
-            "trainer.checkpoint_every_n_steps curves.smoothing curves.hold"
+            "trainer.checkpoint_every_n_steps curves.smoothing curves.hold "
+            "window min_tokens batch_tokens shard_tokens workers budget_tokens num_tokens samples batch_size limit "
+            "rule.target.max_bytes rule.target.max_bytes_per_domain rule.target.max_documents"
         ),
     ),
     (
         "set it to 0 or more",
         lambda value: value >= 0,
         (
-            "seed curves.seed data.num_workers curves.resamples logger.samples optimizer.lr optimizer.muon_lr "
+            "seed num_fewshot bootstrap curves.seed data.num_workers curves.resamples logger.samples optimizer.lr optimizer.muon_lr "
             "optimizer.weight_decay optimizer.clip_norm"
         ),
     ),
+    ("set it to 0 or more, and to a finite number", lambda value: 0 <= value < math.inf, "temperature"),
     (
         "a share lies between 0 and 1",
         lambda value: 0 <= value <= 1,
         "direction.reverse_ratio optimizer.warmup optimizer.decay optimizer.final_lr",
     ),
+    ("a share of probability above 0, at most 1", lambda value: 0 < value <= 1, "top_p"),
     (
         "a share of held-out documents lies between 0 and 1, both excluded: every run validates",
         lambda value: 0 < value < 1,
@@ -54,18 +59,27 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
 ]
 
 
-def check(config: TrainConfig) -> None:
+def check(config: Any) -> None:
     """Refuse the first option that is out of its range, with the range.
+
+    Args:
+        config: the options of any command; what it does not have is not checked.
 
     Raises:
         UserError: an option, its value and what it may be.
     """
     for rule, holds, names in RANGES:
         for name in names.split():
-            value = attrgetter(name)(config)
+            value = option(config, name)
             if value is not None and not holds(value):
                 raise UserError(f"{name}={value}: {rule}.")
-    _check_directions(config.direction)
+    if isinstance(config, TrainConfig):
+        _check_directions(config.direction)
+
+
+def option(config: Any, name: str) -> Any:
+    """The value behind a dotted name; None for an option that is empty or not there."""
+    return reduce(lambda node, part: getattr(node, part, None), name.split("."), config)
 
 
 def _check_directions(direction: DirectionConfig) -> None:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revlm import config as schemas
+from revlm.cache import digest
 from revlm.errors import UserError
 
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
@@ -44,21 +45,62 @@ def run_id(root: str, name: str, ckpt_path: str | None) -> str:
     return time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
+def run_key(*options: Any) -> str:
+    """A folder's name that follows from options: the same command finds its folder again."""
+    values = [OmegaConf.to_container(o, enum_to_str=True) if OmegaConf.is_config(o) else o for o in options]
+    return digest(*values)[:12]
+
+
+def known_model(name: str) -> str:
+    """What a name under conf/model stands for: the source of its weights; other names stay."""
+    path = conf_dir() / "model" / f"{name}.yaml"
+    if "/" in name or not path.is_file():
+        return name
+    pretrained = cast(DictConfig, OmegaConf.load(path)).get("pretrained")
+    if not pretrained:
+        raise UserError(f"model={name} has no weights yet: train it first, and give model=runs/.../model.")
+    return str(pretrained)
+
+
 def register() -> None:
     """Make the option classes and the resolvers known to Hydra."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=schemas.TrainConfig)
     store.store(name="report_schema", node=schemas.ReportConfig)
+    store.store(name="score_schema", node=schemas.ScoreConfig)
+    store.store(name="select_schema", node=schemas.SelectConfig)
+    store.store(name="evaluate_schema", node=schemas.EvaluateConfig)
+    store.store(name="generate_schema", node=schemas.GenerateConfig)
+    store.store(name="export_schema", node=schemas.ExportConfig)
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("run_key", run_key, replace=True)
 
 
-def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoReturn:
+def run(
+    task: Callable[[Any], None],
+    *,
+    schema: type,
+    config_name: str,
+    short: Sequence[str] = (),
+    verbatim: Sequence[str] = (),
+) -> NoReturn:
     """Compose the options of the command line, run `task` on them and exit.
+
+    Args:
+        task: the command.
+        schema: of its options.
+        config_name: its YAML file.
+        short: options such as `model.path` that may be given as `model=`. Hydra would take that
+            for a choice of training's group of the same name.
+        verbatim: options whose value is taken as it stands, for prose: Hydra's grammar has its own
+            ideas about commas, quotes and brackets.
 
     Exit codes: 0 done, 2 for what the user can mend (one line, no traceback), 130 interrupted.
     Anything else is a bug and keeps its traceback.
     """
     register()
+    prose, rest = _split_off(sys.argv[1:], verbatim)
+    sys.argv[1:] = [_lengthen(argument, short) for argument in rest]
     # Hydra prints and exits by itself unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
 
@@ -66,12 +108,19 @@ def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoRet
 
     def job(config: DictConfig) -> None:
         try:
+            _check_given(config, config_name)
             # Merging anew refuses keys that a + on the command line added beside the declared ones.
             plain_values = OmegaConf.to_container(config, resolve=True)
             declared = OmegaConf.merge(OmegaConf.structured(schema), plain_values)
-            task(OmegaConf.to_object(declared))
+            options = OmegaConf.to_object(declared)
+            for name, value in prose.items():
+                setattr(options, name, value)
+            task(options)
         except Exception as error:
-            places = [OmegaConf.select(config, key) for key in ("run.dir", "cache.dir")]
+            places = [
+                OmegaConf.select(config, key, throw_on_resolution_failure=False)
+                for key in ("run.dir", "cache.dir")
+            ]
             mistake = _mistake(error, config_name, [place for place in places if place])
             if HydraConfig.get().mode is RunMode.MULTIRUN:
                 raise mistake from error
@@ -88,6 +137,35 @@ def run(task: Callable[[Any], None], *, schema: type, config_name: str) -> NoRet
         print(f"error: {refused[0]}", file=sys.stderr)
         sys.exit(2)
     sys.exit(0)
+
+
+def _check_given(config: DictConfig, config_name: str) -> None:
+    """Name what the command line must say and does not, all of it at once."""
+    missing = [f"{key!s}=" for key in config if OmegaConf.is_missing(config, key)]
+    if missing:
+        raise UserError(
+            f"{' and '.join(missing)} must be given. All options: python -m revlm.{config_name} --help"
+        )
+
+
+def _split_off(arguments: Sequence[str], names: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Values of `name=value` for some names, and all other arguments."""
+    found, rest = {}, []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        if equals and name in names:
+            found[name] = value
+        else:
+            rest.append(argument)
+    return found, rest
+
+
+def _lengthen(argument: str, short: Sequence[str]) -> str:
+    for option in short:
+        group = option.partition(".")[0]
+        if argument.startswith(f"{group}="):
+            return option + argument.removeprefix(group)
+    return argument
 
 
 def plain(config: Any) -> dict[str, Any]:

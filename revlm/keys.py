@@ -27,6 +27,11 @@ def val_nll(direction: str) -> str:
     return f"val/nll_{direction}"
 
 
+def evaluation(task: str, direction: str, metric: str) -> str:
+    """Key of a task's result, such as evaluate/mmlu/forward/acc."""
+    return f"evaluate/{task}/{direction}/{metric}"
+
+
 def curve(direction: str, position: int) -> str:
     """Key of one point of a per-position curve, as a scalar that terminal dashboards can draw."""
     return f"curve/{direction}/position_{position:04d}"

@@ -15,9 +15,11 @@ from omegaconf import OmegaConf, open_dict
 from revlm import cli, train
 from revlm.config import DataConfig, ModelConfig, TrainConfig
 from revlm.data.corpus import load_corpus, split_mask
-from revlm.data.streams import Layout
+from revlm.data.streams import IGNORE, Layout
 from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
+from revlm.direction import Direction, orient
 from revlm.models.backbone import from_config
+from revlm.models.nll import TokenLoss
 
 # Tiny models gain nothing from threads, and on a busy machine waiting threads cost minutes.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -30,6 +32,8 @@ TINY = {
     "num_attention_heads": 2,
     "tie_word_embeddings": True,
 }
+# Texts that go round in circles: whatever stands before or after a piece of one is known.
+WORDS, CHARACTERS = " a b c d", "今天很好"
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +77,26 @@ def tiny_lm(tokenizer):
     """A Llama with random weights, deterministic."""
     torch.manual_seed(0)
     return from_config(ModelConfig(config=dict(TINY)), tokenizer, 130).eval()
+
+
+@pytest.fixture(scope="session")
+def circling_lm(tokenizer):
+    """A model that has learned both circles in both directions; it takes two seconds."""
+    torch.manual_seed(0)
+    model = from_config(ModelConfig(config=dict(TINY)), tokenizer, 33)
+    circles = [
+        np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (WORDS, CHARACTERS)
+    ]
+    loss, rng = TokenLoss(model), np.random.default_rng(0)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(250):
+        windows = [np.resize(np.roll(ids, -rng.integers(len(ids))), 16) for ids in circles * 4]
+        rows = torch.tensor([[begin_id(tokenizer), *orient(ids, d)] for ids in windows for d in Direction])
+        labels = torch.where(torch.arange(17) > 0, rows, IGNORE)
+        loss.sum_nll(rows, labels, torch.arange(17).expand(len(rows), 17)).div(rows.numel()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model.eval()
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,8 @@ from revlm.config.corpus import (
     TextFormat,
     Unreadable,
 )
+from revlm.config.evaluation import EvaluateConfig, QuestionReading, QuestionReadingConfig
+from revlm.config.generation import ExportConfig, GenerateConfig, Reading, ReadingConfig
 from revlm.config.reporting import ReportConfig
 from revlm.config.scoring import Executor, ModelSource, ScoreConfig, SlurmConfig
 from revlm.config.selection import Rule, RuleConfig, SelectConfig
@@ -43,8 +45,11 @@ __all__ = [
     "CurvesConfig",
     "DataConfig",
     "DirectionConfig",
+    "EvaluateConfig",
     "Executor",
+    "ExportConfig",
     "FolderConfig",
+    "GenerateConfig",
     "Granularity",
     "Init",
     "InitConfig",
@@ -55,6 +60,10 @@ __all__ = [
     "OptimizerConfig",
     "OptimizerName",
     "Packing",
+    "QuestionReading",
+    "QuestionReadingConfig",
+    "Reading",
+    "ReadingConfig",
     "ReportConfig",
     "Rule",
     "RuleConfig",

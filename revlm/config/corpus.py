@@ -12,6 +12,10 @@ class Source(Enum):
     sample = "sample"  # text inside pinned packages, installed once, read by path
     files = "files"  # JSONL, Parquet or plain text by glob
     hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
+    # Null controls. The first two are made from a base text: the sample, or the files of data.path.
+    shuffled_words = "shuffled_words"  # each document's words in an order without meaning
+    markov = "markov"  # a stationary chain of frequent words: S = 0 in truth
+    arrow = "arrow"  # easier to learn forward, by construction
 
 
 class TextFormat(Enum):
@@ -52,17 +56,19 @@ class CorpusConfig:
 
     source: Source = Source.sample
     language: str = "en"
-    # Keep only these domains; null keeps all.
+    # Keep only these domains; null keeps all. markov: of the base text.
     domains: list[str] | None = None
     # Caps count UTF-8 bytes of text. Which documents stay is decided by a hash of their id; of a
-    # stream from the hub, the beginning stays.
+    # stream from the hub, and of text made by markov and arrow, the beginning stays.
     max_bytes_per_domain: int | None = None
     max_bytes: int | None = None
     max_documents: int | None = None
-    # files: a glob. hub: a dataset id or a local folder.
+    # files, shuffled_words, markov: a glob. hub: a dataset id or a local folder.
     path: str | None = None
     format: TextFormat = TextFormat.auto
     unreadable: Unreadable = Unreadable.refuse
+    # Of the choices that shuffled_words, markov and arrow make.
+    seed: int = 0
     # hub: the dataset's configuration and split.
     name: str | None = None
     split: str = "train"

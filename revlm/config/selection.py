@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 from omegaconf import MISSING
 
@@ -11,7 +11,7 @@ from revlm.config.corpus import CorpusConfig
 from revlm.config.shared import CacheConfig
 
 
-class Rule(Enum):
+class Rule(StrEnum):
     """By what documents are chosen."""
 
     top_s = "top_s"
@@ -35,28 +35,31 @@ class RuleConfig:
 
 @dataclass
 class SelectFolderConfig:
-    """The selection's folder; a new one replaces what an earlier one left there."""
+    """A folder whose name follows from the options: the same command writes the same selection again."""
 
     root: str = "runs"
-    dir: str = "${run.root}/select/${rule.name}_${budget_tokens}_${seed}"
+    # Of everything that decides the choice and does not stand in the name.
+    id: str = "${run_key:${scores},${data},${rule},${column},${by_domain},${zscore},${temperature}}"
+    dir: str = "${run.root}/select/${rule.name}_${budget_tokens}_${seed}_${run.id}"
 
 
 @dataclass
 class SelectConfig:
     """Options of `python -m revlm.select`."""
 
-    # scores.parquet, the folder of a scoring run, or a glob of tables in the order of the corpus.
+    # scores.parquet, the folder of a scoring run, or a glob of tables.
     scores: str = MISSING
+    # The corpus that was scored.
     data: CorpusConfig = field(default_factory=CorpusConfig)
     rule: RuleConfig = field(default_factory=RuleConfig)
     # Tokens to select, as the score table counts them.
     budget_tokens: int = MISSING
     seed: int = 0
-    # The column that top_s, bottom_s and length_matched go by.
+    # The number that top_s, bottom_s and length_matched go by: any numeric column of the table.
     column: str = "s"
     # Give each domain its share of the budget, in proportion to its tokens.
     by_domain: bool = False
-    # Compare z-scores within domains instead of raw values.
+    # Compare z-scores within domains instead of raw values; random and dsir compare neither.
     zscore: bool = False
     # 0: the best. Above 0: sample without replacement with weights exp(value / temperature).
     temperature: float = 0.0

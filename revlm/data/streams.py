@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from revlm.data.order import interleave, keyed_hash, mix64, reversed_documents
-from revlm.data.tokens import TokenStore
+from revlm.data.tokens import TokenIds, TokenStore
 from revlm.data.units import Units
 from revlm.data.windows import Rows, Windows, cut_windows, pack
 from revlm.direction import Direction, IntArray, orient
@@ -88,7 +88,7 @@ class Layout:
 class RowBuilder:
     """Writes windows into rows of tensors."""
 
-    def __init__(self, store: TokenStore, windows: Windows, layout: Layout) -> None:
+    def __init__(self, store: TokenIds, windows: Windows, layout: Layout) -> None:
         """Keep what every row needs."""
         self.store, self.windows, self.layout = store, windows, layout
 

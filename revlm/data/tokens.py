@@ -134,30 +134,20 @@ def unit_starts(tokenizer: PreTrainedTokenizerFast) -> tuple[npt.NDArray[np.bool
 
 
 @dataclass(frozen=True)
-class TokenStore:
-    """Token ids of a corpus's documents, on disk.
+class TokenIds:
+    """Token ids of D documents, without special tokens.
 
     Attributes:
-        ids: (total,) memory-mapped ids of all documents, one after the other.
-        offsets: (D + 1,) document d holds ids[offsets[d]:offsets[d + 1]], two or more.
-        rows: (D,) each document's row in the corpus.
-        hashes: (D,) uint64 hash of each document's id, the seed of all its choices.
-        held_out: (D,) true for validation documents.
-        skipped: documents left out, by reason.
-        fingerprint: hash of corpus, tokenizer, split and code version.
+        ids: (total,) ids of all documents, one after the other.
+        offsets: (D + 1,) document d holds ids[offsets[d]:offsets[d + 1]].
     """
 
     ids: npt.NDArray[np.integer]
     offsets: npt.NDArray[np.int64]
-    rows: npt.NDArray[np.int64]
-    hashes: npt.NDArray[np.uint64]
-    held_out: npt.NDArray[np.bool_]
-    skipped: dict[str, int]
-    fingerprint: str
 
     def __len__(self) -> int:
         """Number of documents."""
-        return len(self.rows)
+        return len(self.offsets) - 1
 
     def document(self, index: int) -> npt.NDArray[np.integer]:
         """Ids of one document."""
@@ -167,6 +157,45 @@ class TokenStore:
     def lengths(self) -> npt.NDArray[np.int64]:
         """(D,) tokens of each document."""
         return np.diff(self.offsets)
+
+
+@dataclass(frozen=True)
+class TokenStore(TokenIds):
+    """Token ids of a corpus's documents, memory-mapped; documents have two tokens or more.
+
+    Attributes:
+        rows: (D,) each document's row in the corpus.
+        hashes: (D,) uint64 hash of each document's id, the seed of all its choices.
+        held_out: (D,) true for validation documents.
+        skipped: documents left out, by reason.
+        fingerprint: hash of corpus, tokenizer, split and code version.
+    """
+
+    rows: npt.NDArray[np.int64]
+    hashes: npt.NDArray[np.uint64]
+    held_out: npt.NDArray[np.bool_]
+    skipped: dict[str, int]
+    fingerprint: str
+
+
+def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
+    """The tokenizer's core, which turns text into the ids of its body and nothing else.
+
+    It neither pads nor cuts, and text that spells a special token stays text.
+    """
+    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
+    core.no_padding()
+    core.no_truncation()
+    core.encode_special_tokens = True
+    return core
+
+
+def encode(core: Tokenizer, texts: list[str]) -> TokenIds:
+    """Ids of some texts; see `plain_tokenizer`."""
+    encoded = core.encode_batch_fast(texts, add_special_tokens=False)
+    documents = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encoded]
+    ids = np.concatenate([np.empty(0, dtype=np.int64), *documents])
+    return TokenIds(ids, np.cumsum([0, *map(len, documents)]))
 
 
 def build_store(
@@ -201,11 +230,7 @@ def build_store(
 def _write_store(
     folder: Path, dataset: Dataset, held_out: npt.NDArray[np.bool_], tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.no_padding()
-    core.no_truncation()
-    # Text that spells a special token stays text.
-    core.encode_special_tokens = True
+    core = plain_tokenizer(tokenizer)
     dtype = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
     # Eight bytes a document, where lists of integers take five times that.
     lengths, rows, hashes = array("q"), array("q"), array("Q")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from revlm.data.tokens import TokenStore
+from revlm.data.tokens import TokenIds
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Windows:
         return len(self.doc)
 
 
-def cut_windows(store: TokenStore, docs: npt.NDArray[np.int64], window: int) -> Windows:
+def cut_windows(store: TokenIds, docs: npt.NDArray[np.int64], window: int) -> Windows:
     """All tokens of the documents, each in exactly one window."""
     lengths = store.lengths[docs]
     counts = -(-lengths // window)

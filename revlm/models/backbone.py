@@ -6,8 +6,6 @@ import difflib
 import hashlib
 import importlib.metadata
 import json
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +14,7 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from revlm.cache import atomic_folder, digest
+from revlm.cache import atomic_folder, digest, replacing_folder
 from revlm.config import InitConfig, ModelConfig
 from revlm.data.tokens import begin_id, load_tokenizer, pad_id
 from revlm.errors import UserError
@@ -85,7 +83,7 @@ def _check_context(model: PreTrainedModel, row_length: int) -> None:
     if context is not None and row_length > context:
         raise UserError(
             f"rows of {row_length} tokens are longer than the model's context ({context}): "
-            f"lower data.window by {row_length - context} or more, or choose a model with a longer one."
+            f"lower the window (data.window= or window=) by {row_length - context} or more, or choose a model with a longer one."
         )
 
 
@@ -104,10 +102,25 @@ def pretrained_folder(model: ModelConfig, init: InitConfig, cache_dir: Path) -> 
             f"model={model.name} has no pretrained weights: choose model=smollm2, "
             "or name a folder with init.path=runs/.../model."
         )
-    gguf = _gguf_path(source, model.gguf_file)
+    return locate(source, cache_dir, model.gguf_file)
+
+
+def locate(source: str, cache_dir: Path, gguf_file: str | None = None) -> str:
+    """The folder or hub id that transformers can open; GGUF weights are converted once.
+
+    Args:
+        source: a folder, a hub id, a GGUF file, or `package:file` for one inside a Python package.
+        cache_dir: for converted weights.
+        gguf_file: name of a GGUF file inside the folder.
+
+    Raises:
+        UserError: a package or file is missing.
+    """
+    gguf = _gguf_path(source, gguf_file)
     if gguf is None:
-        if init.path and not Path(source).exists() and source.count("/") != 1:
-            raise UserError(f"init.path={source}: there is no such folder, and it is not a hub id.")
+        # A hub id is NAME or OWNER/NAME.
+        if not Path(source).exists() and (source.count("/") > 1 or source[:1] in "./~"):
+            raise UserError(f"{source}: there is no such folder, and it is not a hub id.")
         return source
     folder = cache_dir / "models" / digest(CODE_VERSION, _file_hash(gguf))
     with atomic_folder(folder) as building:
@@ -116,7 +129,7 @@ def pretrained_folder(model: ModelConfig, init: InitConfig, cache_dir: Path) -> 
     return str(folder)
 
 
-def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
+def from_pretrained(source: str, row_length: int, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """A model with the weights of a folder or a hub id, ready for packed rows.
 
     Raises:
@@ -124,15 +137,11 @@ def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
     """
     try:
         model, loading = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.float32, attn_implementation="sdpa", output_loading_info=True
+            source, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
         )
     except Exception as error:
         # Files may be absent, cut short, or of another architecture: each library says so in its own way.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"no model could be read from {source} ({reason}): name a folder or a hub id with init.path=, "
-            "or choose model=smollm2."
-        ) from error
+        raise UserError(unreadable(source, error)) from error
     if loading["missing_keys"]:
         # transformers fills them with random numbers and says so in a warning.
         missing = ", ".join(sorted(loading["missing_keys"])[:3])
@@ -140,6 +149,15 @@ def from_pretrained(source: str, row_length: int) -> PreTrainedModel:
     model.config.use_cache = False
     _check_context(model, row_length)
     return cast(PreTrainedModel, model)
+
+
+def unreadable(source: str, error: Exception) -> str:
+    """What to say when transformers finds no model in `source`."""
+    reason = (str(error).splitlines() or [type(error).__name__])[0]
+    return (
+        f"no model could be read from {source} ({reason}): name a folder such as runs/.../model or a hub id, "
+        "or choose model=smollm2."
+    )
 
 
 def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, num_tags: int) -> None:
@@ -172,22 +190,14 @@ def export(
         metadata: for revlm.json.
         weights: to write in place of the model's own, which may be shards.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
     transformers_logging.disable_progress_bar()
     # Off in training, where it would let packed windows see each other; plain generation wants it.
     model.config.use_cache = model.generation_config.use_cache = True
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        model.save_pretrained(building, state_dict=weights)
-        tokenizer.save_pretrained(building)
-        (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        building.chmod(0o755)
-        building.replace(folder)
-    except BaseException:
-        shutil.rmtree(building, ignore_errors=True)
-        raise
+        with replacing_folder(folder) as building:
+            model.save_pretrained(building, state_dict=weights)
+            tokenizer.save_pretrained(building)
+            (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
     finally:
         model.config.use_cache = False
 

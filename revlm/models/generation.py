@@ -2,88 +2,258 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
+from torch import Tensor
+from transformers import (
+    GenerationConfig,
+    LogitsProcessor,
+    LogitsProcessorList,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 
-from revlm.data.tokens import TAGS, begin_id, pad_id
-from revlm.data.units import Units
+from revlm.data.streams import Layout
+from revlm.data.tokens import encode, plain_tokenizer
 from revlm.direction import Direction, IntArray, orient
+from revlm.errors import UserError
 
 
-def generate_ids(
+@dataclass(frozen=True)
+class Passage:
+    """A prompt and what a model wrote after it (forward) or before it (reverse)."""
+
+    prompt: str
+    written: str
+    direction: Direction
+
+    @property
+    def text(self) -> str:
+        """Both, in reading order."""
+        return self._join(self.prompt)
+
+    @property
+    def marked(self) -> str:
+        """The same with the prompt in [brackets]."""
+        return self._join(f"[{self.prompt}]")
+
+    def _join(self, prompt: str) -> str:
+        forward = self.direction is Direction.FORWARD
+        return prompt + self.written if forward else self.written + prompt
+
+
+def generate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
-    prompt: IntArray,
+    layout: Layout,
+    prompts: Sequence[str],
     *,
     direction: Direction,
-    num_tokens: int,
-    tag: bool = False,
-    units: Units = None,
-    temperature: float = 0.8,
-    top_p: float = 0.95,
-    seed: int = 0,
-) -> IntArray:
-    """The prompt's ids with what the model writes after it (forward) or before it (reverse).
+    **options: Any,
+) -> list[Passage]:
+    """What a model writes to each prompt; see `generate_ids`.
 
-    Global random state is kept.
+    Prompts are tokenised, then oriented, and ids are decoded in text order only: pieces of a
+    character mean nothing backwards. A prompt stands in its passage as it was given, and text that
+    spells a special token stays text.
 
     Args:
         model: causal LM.
         tokenizer: the model's.
-        prompt: (n,) ids in text order, n >= 0.
+        layout: the model's.
+        prompts: may be empty.
+        direction: in which the model writes.
+        options: of `generate_ids`.
+    """
+    ids = encode(plain_tokenizer(tokenizer), list(prompts))
+    given = [ids.document(index) for index in range(len(ids))]
+    written = generate_ids(model, layout, given, direction=direction, **options)
+    return [
+        Passage(prompt, _decode_beside(tokenizer, new, old, prompt, direction), direction)
+        for prompt, new, old in zip(prompts, written, given, strict=True)
+    ]
+
+
+def generate_ids(
+    model: PreTrainedModel,
+    layout: Layout,
+    prompts: Sequence[IntArray],
+    *,
+    direction: Direction,
+    num_tokens: int,
+    temperature: float = 0.8,
+    top_p: float = 0.95,
+    seeds: Sequence[int] | None = None,
+    stop_at_end: bool = False,
+    batch_size: int = 16,
+) -> list[IntArray]:
+    """Ids that a model writes after each prompt (forward) or before it (reverse).
+
+    A prompt's result depends on the model, the prompt and its seed; never, beyond the rounding of
+    the arithmetic, on what else stands in its batch. Global random state is kept, and the model's
+    own generation defaults are left aside.
+
+    Args:
+        model: causal LM.
+        layout: how a row begins, and what was kept in order when the model was trained.
+        prompts: each (n,) ids in text order, n >= 0.
         direction: in which the model writes.
         num_tokens: to write.
-        tag: put the direction's tag behind BOS, as in training with direction.tag=true.
-        units: what the model was trained to keep in order; None: single tokens.
         temperature: 0 is greedy.
         top_p: share of probability to sample from.
-        seed: of the sampling.
+        seeds: of each prompt; None: 0 for all.
+        stop_at_end: let the model's end-of-text token end a text before `num_tokens`; otherwise
+            that token is never written. Models trained by revlm know none.
+        batch_size: prompts that are written to at a time.
 
     Returns:
-        (n + num_tokens,) int64 ids in text order.
+        For each prompt (num_tokens,) ids, or fewer with `stop_at_end`, in text order.
+
+    Raises:
+        UserError: a prompt and what is to be written do not fit into the model's context.
     """
-    head = [begin_id(tokenizer)]
-    if tag:
-        head.append(int(tokenizer.convert_tokens_to_ids(TAGS[direction])))
+    head = [layout.bos, *([layout.tags[direction]] if layout.tags else [])]
+    rows = [[*head, *_turn(prompt, layout, direction).tolist()] for prompt in prompts]
+    _check_context(model, rows, num_tokens, len(head))
+    end = _end_ids(model)
+    options = GenerationConfig(
+        max_new_tokens=num_tokens,
+        min_new_tokens=0 if stop_at_end else num_tokens,
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=end or None,
+        pad_token_id=layout.pad,
+    )
+    written: dict[int, IntArray] = {}
+    # Rows of like length share a batch: less padding.
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    with _as_asked(model):
+        for start in range(0, len(order), batch_size):
+            batch = order[start : start + batch_size]
+            inputs = [rows[index] for index in batch]
+            choice = _choice(inputs, [seeds[index] if seeds else 0 for index in batch], temperature, top_p)
+            for index, new in zip(batch, _continue(model, inputs, options, choice), strict=True):
+                # Units of the prompt stay its own: the two parts are turned apart.
+                written[index] = _turn(_until(new, end), layout, direction)
+    return [written[index] for index in range(len(rows))]
 
-    def turned(ids: IntArray) -> IntArray:
-        return orient(ids, direction, units(ids) if units else None)
 
-    row = torch.tensor([head + turned(prompt).tolist()], device=model.device)
-    sampling = {"do_sample": True, "temperature": temperature, "top_p": top_p} if temperature else {}
-    was_training = model.training
-    model.eval()
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
+class RowNoise(LogitsProcessor):
+    """Gumbel noise for each row from a generator of its own.
+
+    The largest of scores + Gumbel noise is a draw from softmax(scores), so greedy search over
+    noisy scores samples, and no row's draws depend on another row.
+    """
+
+    def __init__(self, seeds: Sequence[int]) -> None:
+        self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 -- transformers' order
+        """Scores (B, V) of the next token with noise."""
+        size = scores.shape[-1]
+        waits = torch.stack([torch.empty(size).exponential_(generator=g) for g in self.generators])
+        # Minus the logarithm of an exponential variable is a Gumbel variable.
+        return scores - waits.log().to(scores.device)
+
+
+def _choice(
+    rows: Sequence[list[int]], seeds: Sequence[int], temperature: float, top_p: float
+) -> LogitsProcessorList:
+    """What turns scores into a choice of the largest: nothing when greedy."""
+    if temperature == 0:
+        return LogitsProcessorList()
+    # The row is part of the seed: other prompts under the same seed have draws of their own.
+    keys = [
+        hashlib.blake2b(f"{seed} {row}".encode(), digest_size=7).digest()
+        for row, seed in zip(rows, seeds, strict=True)
+    ]
+    noise = RowNoise([int.from_bytes(key, "little") for key in keys])
+    return LogitsProcessorList([TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p), noise])
+
+
+def _continue(
+    model: PreTrainedModel, rows: Sequence[list[int]], options: GenerationConfig, choice: LogitsProcessorList
+) -> list[IntArray]:
+    """Ids that follow each row: padding stands on the left, where no token looks at it."""
+    width = max(map(len, rows))
+    padding = [width - len(row) for row in rows]
+    ids = torch.tensor([[options.pad_token_id] * pad + row for row, pad in zip(rows, padding, strict=True)])
+    mask = (torch.arange(width) >= torch.tensor(padding)[:, None]).long()
+    with torch.no_grad():
         out = model.generate(
-            row,
-            attention_mask=torch.ones_like(row),
-            max_new_tokens=num_tokens,
-            min_new_tokens=num_tokens,
-            pad_token_id=pad_id(tokenizer),
-            use_cache=True,
-            **sampling,
+            ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=options,
+            logits_processor=choice,
         )
-    model.train(was_training)
-    written = turned(out[0, row.shape[1] :].cpu().numpy())
-    # Units of the prompt stay its own: the two parts are turned apart.
-    return np.concatenate((prompt, written) if direction is Direction.FORWARD else (written, prompt))
+    return list(out[:, width:].cpu().numpy())
 
 
-def generate_text(
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerFast,
-    prompt: str,
-    **options: Any,
+@contextmanager
+def _as_asked(model: PreTrainedModel) -> Iterator[None]:
+    """A model without dropout and without generation defaults of its own, such as sampling."""
+    was_training, own = model.training, model.generation_config
+    model.eval()
+    model.generation_config = GenerationConfig()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+        model.generation_config = own
+
+
+def _turn(ids: IntArray, layout: Layout, direction: Direction) -> IntArray:
+    return orient(ids, direction, layout.units(ids) if layout.units else None)
+
+
+def _until(ids: IntArray, end: Sequence[int]) -> IntArray:
+    """Ids before the first end-of-text token."""
+    ends = np.flatnonzero(np.isin(ids, list(end)))
+    return ids[: ends[0]] if len(ends) else ids
+
+
+def _end_ids(model: PreTrainedModel) -> list[int]:
+    """Tokens that end a text: a model may know several."""
+    known = (model.generation_config.eos_token_id, getattr(model.config, "eos_token_id", None))
+    lists = [ids if isinstance(ids, list) else [ids] for ids in known]
+    return sorted({token for ids in lists for token in ids if token is not None})
+
+
+def _check_context(model: PreTrainedModel, rows: Sequence[list[int]], num_tokens: int, prefix: int) -> None:
+    context = getattr(model.config, "max_position_embeddings", None)
+    longest = max(map(len, rows), default=0)
+    if context is not None and longest + num_tokens > context:
+        room = context - longest
+        lower = f"set num_tokens= to {room} or less, or " if room > 0 else ""
+        raise UserError(
+            f"a prompt of {longest - prefix} tokens and num_tokens={num_tokens} need {longest + num_tokens} positions "
+            f"with what stands before them, and the model has {context}: {lower}shorten the prompt."
+        )
+
+
+def _decode_beside(
+    tokenizer: PreTrainedTokenizerFast, new: IntArray, given: IntArray, prompt: str, direction: Direction
 ) -> str:
-    """Text from a prompt, which may be empty, in reading order; see `generate_ids`.
+    """The text of new ids where they stand: decoders treat the beginning of a text in their own ways."""
 
-    The prompt is tokenised, then oriented, and ids are decoded in text order only: pieces of a
-    character mean nothing backwards.
-    """
-    ids = np.asarray(tokenizer(prompt, add_special_tokens=False)["input_ids"], dtype=np.int64)
-    written = generate_ids(model, tokenizer, ids, **options)
-    return str(tokenizer.decode(written.tolist(), skip_special_tokens=True))
+    def decode(ids: IntArray) -> str:
+        return str(
+            tokenizer.decode(ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        )
+
+    forward = direction is Direction.FORWARD
+    whole = decode(np.concatenate((given, new) if forward else (new, given)))
+    if forward and whole.startswith(prompt):
+        return whole[len(prompt) :]
+    if not forward and whole.endswith(prompt):
+        return whole[: len(whole) - len(prompt)]
+    # The tokenizer does not give the prompt back, or the two ran together: what is new alone.
+    return decode(new)

@@ -1,13 +1,14 @@
 """Token losses of a causal language model, in nats and float32, without holding all logits.
 
 With a vocabulary of V, logits take V numbers a token: more than everything else together. Where a
-model's logits are a linear map of its last hidden states, losses are computed in chunks of
-tokens; where they are not (soft-capped or scaled logits), the model's own logits are used.
+model makes its logits from its last hidden states alone, losses are computed in chunks of tokens:
+by its output embedding where logits are just that, else (soft-capped or scaled logits) by the
+model's own forward with the body's work already done. Other models' logits are held whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import cast
 
@@ -17,12 +18,15 @@ from torch import Tensor, nn
 from torch.nn import LinearCrossEntropyOptions
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from revlm.data.streams import IGNORE
 
 # Tokens whose logits are held at once. At a vocabulary of 4096 that is 4 MB, which a core's cache
 # holds; larger chunks were not faster on a CPU and cost memory at large vocabularies.
 CHUNK_TOKENS = 256
+# Logits held at once: 64 MB in float32, reached at a vocabulary of 65,536.
+CHUNK_LOGITS = 1 << 24
 
 
 class TokenLoss:
@@ -36,49 +40,54 @@ class TokenLoss:
     def __init__(self, model: PreTrainedModel) -> None:
         """Find out how the model makes logits."""
         self.model = model
-        self.linear = _has_linear_head(model)
+        self.linear = _makes_logits(model, _embedding_head)
+        self.replayed = not self.linear and _makes_logits(model, _replayed_head)
+        self.chunk = max(1, min(CHUNK_TOKENS, CHUNK_LOGITS // int(model.config.vocab_size)))
 
-    def token_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
+    def token_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Negative log-likelihood of every label.
 
         Args:
             input_ids: (B, T) int64.
             labels: (B, T) int64, IGNORE where there is nothing to predict.
-            position_ids: (B, T) int64, restarting at 0 in every window.
+            position_ids: (B, T) int64, restarting at 0 in every window; None where each row holds
+                one window from its start on, which spares the model a mask.
 
         Returns:
-            (B, T) float32 nats; entry t belongs to labels[:, t], 0 where ignored.
+            (B, T) float32 nats (float64 for a model in float64); entry t belongs to labels[:, t],
+            0 where ignored.
         """
         states, targets = self._predictions(input_ids, labels, position_ids)
+        dtype = torch.promote_types(states.dtype, torch.float32)
         losses = [
-            F.cross_entropy(self._logits(chunk).float(), wanted, reduction="none")
+            F.cross_entropy(self._logits(chunk).to(dtype), wanted, reduction="none")
             for chunk, wanted in zip(
-                torch.split(states, CHUNK_TOKENS), torch.split(targets, CHUNK_TOKENS), strict=True
+                torch.split(states, self.chunk), torch.split(targets, self.chunk), strict=True
             )
         ]
-        nll = torch.zeros(labels.shape, dtype=torch.float32, device=labels.device)
+        nll = torch.zeros(labels.shape, dtype=dtype, device=labels.device)
         nll[:, 1:][labels[:, 1:] != IGNORE] = torch.cat(losses)
         return nll
 
     def sum_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
         """Sum of `token_nll`, differentiable: () float32 nats."""
         states, targets = self._predictions(input_ids, labels, position_ids)
-        if not self.linear:
-            return F.cross_entropy(states.float(), targets, reduction="sum")
+        if not self.linear or states.dtype != torch.float32:
+            # torch's chunked loss knows only embeddings, and would round to the states' own precision.
+            return _checkpointed_sum(self._logits, states, targets, self.chunk)
         head = self.model.get_output_embeddings()
-        if states.dtype != torch.float32:
-            # torch's chunked loss would round the sum to the states' own precision.
-            return _checkpointed_sum(head, states, targets)
-        chunk = CHUNK_TOKENS if states.device.type == "cpu" else None
+        chunk = self.chunk if states.device.type == "cpu" else None
         options = LinearCrossEntropyOptions(batch_chunk_size=chunk, acc_dtype=torch.float32)
         return F.linear_cross_entropy(
             states, head.weight, targets, linear_bias=head.bias, reduction="sum", options=options
         )
 
-    def _predictions(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> tuple[Tensor, Tensor]:
+    def _predictions(
+        self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """What predicts each label, hidden states (N, H) or logits (N, V), and the labels (N,)."""
         inputs = {"input_ids": input_ids, "position_ids": position_ids, "use_cache": False}
-        if self.linear:
+        if self.linear or self.replayed:
             states = self.model.base_model(**inputs).last_hidden_state
         else:
             states = self.model(**inputs).logits
@@ -86,7 +95,9 @@ class TokenLoss:
         return states[:, :-1][wanted], labels[:, 1:][wanted]
 
     def _logits(self, states: Tensor) -> Tensor:
-        return self.model.get_output_embeddings()(states) if self.linear else states
+        if self.linear:
+            return _embedding_head(self.model, states)
+        return _replayed_head(self.model, states) if self.replayed else states
 
 
 @contextmanager
@@ -101,27 +112,53 @@ def _still(model: PreTrainedModel) -> Iterator[None]:
         model.train(was_training)
 
 
-def _has_linear_head(model: PreTrainedModel) -> bool:
-    """Whether logits are exactly the output embedding applied to the last hidden states."""
+def _embedding_head(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """(N, V) logits of hidden states (N, H) by the output embedding."""
     head = model.get_output_embeddings()
-    if not isinstance(head, nn.Linear) or head.weight.is_meta:
+    if not isinstance(head, nn.Linear):
+        raise TypeError("no output embedding")
+    return cast(Tensor, head(states))
+
+
+def _replayed_head(model: PreTrainedModel, states: Tensor) -> Tensor:
+    """(N, V) logits of hidden states (N, H) by the model's forward, whose body hands them over."""
+    body = model.base_model
+    if body is model:
+        raise TypeError("no body to hand over states")
+    done = BaseModelOutputWithPast(last_hidden_state=states[None])
+    body.forward = lambda *_, **__: done
+    try:
+        return cast(Tensor, model(inputs_embeds=states[None], use_cache=False).logits[0])
+    finally:
+        del body.forward
+
+
+def _makes_logits(model: PreTrainedModel, head: Callable[[PreTrainedModel, Tensor], Tensor]) -> bool:
+    """Whether a way to make logits out of the last hidden states gives exactly the model's own."""
+    if next(model.parameters()).is_meta:
         return False
-    ids = torch.arange(8, device=head.weight.device).remainder(head.out_features)[None]
+    ids = torch.arange(8, device=model.device).remainder(int(model.config.vocab_size))[None]
     with _still(model):
-        hidden = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        return torch.equal(head(hidden), model(input_ids=ids, use_cache=False).logits)
+        try:
+            states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
+            logits = head(model, states[0])
+        except (TypeError, ValueError, AttributeError):
+            return False
+        return torch.equal(logits, model(input_ids=ids, use_cache=False).logits[0])
 
 
-def _checkpointed_sum(head: nn.Module, states: Tensor, targets: Tensor) -> Tensor:
+def _checkpointed_sum(
+    head: Callable[[Tensor], Tensor], states: Tensor, targets: Tensor, chunk: int
+) -> Tensor:
     """Summed nll in float32 of states in a lower precision; logits are made twice, never held."""
 
-    def part(chunk: Tensor, wanted: Tensor) -> Tensor:
-        return F.cross_entropy(head(chunk).float(), wanted, reduction="sum")
+    def part(some: Tensor, wanted: Tensor) -> Tensor:
+        return F.cross_entropy(head(some).float(), wanted, reduction="sum")
 
-    size = CHUNK_TOKENS if states.device.type == "cpu" else 16 * CHUNK_TOKENS
+    size = chunk if states.device.type == "cpu" else 16 * chunk
     sums = [
-        cast(Tensor, checkpoint(part, chunk, wanted, use_reentrant=False))
-        for chunk, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True)
+        cast(Tensor, checkpoint(part, some, wanted, use_reentrant=False))
+        for some, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True)
     ]
     return torch.stack(sums).sum()
 

@@ -14,9 +14,10 @@ from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import TrainConfig
 from revlm.data.datamodule import TokenStreamDataModule
+from revlm.data.tokens import tokenizer_fingerprint
 from revlm.direction import Direction
 from revlm.models.backbone import export
-from revlm.models.generation import generate_ids
+from revlm.models.generation import Passage, generate_ids
 from revlm.training.modules import DirectionalLM
 
 PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
@@ -52,6 +53,7 @@ def export_run(
             "segment_tokens": config.data.segment_tokens,
             "corpus_fingerprint": data.corpus.fingerprint,
             "store_fingerprint": data.store.fingerprint,
+            "tokenizer_fingerprint": tokenizer_fingerprint(data.tokenizer),
             "tokens": data.num_steps * data.tokens_per_step,
             "seed": config.seed,
         },
@@ -122,22 +124,16 @@ def write_samples(
         length = min(len(ids), data.layout.window // 4)
         for direction in module.directions:
             given = ids[:length] if direction is Direction.FORWARD else ids[-length:]
-            written = generate_ids(
+            (written,) = generate_ids(
                 module.model,
-                data.tokenizer,
-                given,
+                data.layout,
+                [given],
                 direction=direction,
                 num_tokens=data.layout.window // 4,
-                tag=config.direction.tag,
-                units=data.layout.units,
-                seed=item,
+                seeds=[item],
             )
-            parts = (
-                (given, written[length:]) if direction is Direction.FORWARD else (written[:-length], given)
-            )
-            texts = [data.tokenizer.decode(part.tolist()) for part in parts]
-            texts[parts[0] is not given] = f"[{texts[parts[0] is not given]}]"
-            samples.append((direction.value, "".join(texts)))
+            prompt, text = (str(data.tokenizer.decode(part.tolist())) for part in (given, written))
+            samples.append((direction.value, Passage(prompt, text, direction).marked))
     write_atomically(folder / "samples.txt", "".join(f"{d}: {text}\n\n" for d, text in samples))
     return samples
 

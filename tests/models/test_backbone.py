@@ -118,7 +118,7 @@ def test_the_tokenizer_sets_vocabulary_and_special_ids(tiny_lm, tokenizer):
         (
             ModelConfig(),
             InitConfig(path="no/such/folder"),
-            r"init\.path=no/such/folder: there is no such folder",
+            r"no/such/folder: there is no such folder",
         ),
         (ModelConfig(), InitConfig(path="no.gguf"), r"no\.gguf: there is no such GGUF file"),
     ],
@@ -141,7 +141,7 @@ def test_rows_longer_than_the_context_are_refused(exported):
     """A row may fill the model's context to the last position, and no more."""
     assert from_pretrained(str(exported), 130)
     with pytest.raises(
-        UserError, match=r"rows of 131 tokens are longer than .* \(130\): lower data\.window by 1"
+        UserError, match=r"rows of 131 tokens are longer than .* \(130\): lower the window .* by 1"
     ):
         from_pretrained(str(exported), 131)
 
@@ -160,7 +160,7 @@ def test_a_folder_without_a_model_is_refused(exported, damage):
         file.write_bytes(file.read_bytes()[:1000])
     else:
         (folder / "config.json").write_text("{")
-    with pytest.raises(UserError, match=rf"no model could be read from {folder} .*init\.path=") as refused:
+    with pytest.raises(UserError, match=rf"no model could be read from {folder} .*runs/.../model") as refused:
         from_pretrained(str(folder), 64)
     assert "\n" not in str(refused.value)
 

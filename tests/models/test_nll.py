@@ -34,7 +34,7 @@ def test_nll_equals_transformers_own_loss(tiny_lm, layout, documents):
 
 
 def test_a_model_with_capped_logits_is_scored_by_its_own_logits(layout, documents):
-    """Where logits are no linear map of hidden states, the shortcut is not taken."""
+    """Where logits are no linear map of hidden states, the model's own way to make them is replayed."""
     config = AutoConfig.for_model(
         "gemma2", vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
         num_key_value_heads=2, head_dim=16, final_logit_softcapping=0.5, max_position_embeddings=128,
@@ -44,7 +44,14 @@ def test_a_model_with_capped_logits_is_scored_by_its_own_logits(layout, document
     nll = losses(model, row, labels, positions)
     reference = model(input_ids=row, labels=labels).loss
     assert not TokenLoss(model).linear
+    assert TokenLoss(model).replayed
     assert torch.allclose(nll.sum() / len(documents[0]), reference, atol=1e-5)
+    TokenLoss(model).sum_nll(row, labels, positions).backward()
+    chunked = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    (model(input_ids=row, labels=labels).loss * len(documents[0])).backward()
+    for ours, own in zip(chunked, model.parameters(), strict=True):
+        assert torch.allclose(ours, own.grad, atol=1e-4, rtol=1e-4)
 
 
 def test_gradients_equal_transformers_own(tiny_lm, layout, documents):

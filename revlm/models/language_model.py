@@ -1,0 +1,243 @@
+"""A causal language model as commands open it: weights, tokenizer, and the way it reads text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import cached_file
+from transformers.utils import logging as transformers_logging
+
+from revlm.cache import default_cache
+from revlm.config import Granularity, ModelSource
+from revlm.data.streams import Layout
+from revlm.data.tokens import TAGS, begin_id, load_tokenizer, pad_id, tokenizer_fingerprint
+from revlm.data.units import units_of
+from revlm.direction import Direction
+from revlm.errors import UserError
+from revlm.models import backbone, generation
+from revlm.models.nll import is_causal
+
+FACTS = "revlm.json"
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """A causal LM that is ready to read rows.
+
+    Attributes:
+        name: for tables and messages.
+        model: in evaluation mode, on its device.
+        tokenizer: the model's.
+        layout: how a window becomes a row, one window a row.
+        directions: that it was trained on; forward alone where nothing says otherwise.
+        facts: what the export says of itself (revlm.json); empty for other models.
+    """
+
+    name: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+    layout: Layout
+    directions: tuple[Direction, ...]
+    facts: dict[str, Any]
+
+    @classmethod
+    def open(cls, source: str, *, device: str = "auto", precision: str = "auto") -> LanguageModel:
+        """The model in an exported folder, of a hub id, or of a GGUF file; see `open_model`."""
+        options = ModelSource(device=device, precision=precision)
+        return open_model(source, options, default_cache(), window=None)
+
+    def write(self, prompt: str, *, direction: str = Direction.FORWARD, **options: Any) -> str:
+        """A text that begins with the prompt, or ends with it in reverse, in reading order.
+
+        Args:
+            prompt: may be empty.
+            direction: forward or reverse.
+            options: seed, and those of `passages`.
+
+        Raises:
+            UserError: see `passages`.
+        """
+        options["seeds"] = [options.pop("seed", 0)]
+        (passage,) = self.passages([prompt], direction=Direction(direction), **options)
+        return passage.text
+
+    def passages(
+        self,
+        prompts: Sequence[str],
+        *,
+        direction: Direction,
+        num_tokens: int = 64,
+        allow: bool = False,
+        **options: Any,
+    ) -> list[generation.Passage]:
+        """What the model writes to each prompt; see `generation.generate` for the options.
+
+        Raises:
+            UserError: it was not trained in this direction, and that is not allowed; or a prompt is
+                too long.
+        """
+        if not allow:
+            self.check_direction(direction)
+        return generation.generate(
+            self.model,
+            self.tokenizer,
+            self.layout,
+            prompts,
+            direction=direction,
+            num_tokens=num_tokens,
+            **options,
+        )
+
+    def check_direction(self, direction: Direction) -> None:
+        """Refuse a direction that the model was not trained in.
+
+        Raises:
+            UserError: with the directions that it knows.
+        """
+        if direction not in self.directions:
+            raise UserError(
+                f"{self.name} was trained {' and '.join(self.directions)}, not {direction}: set allow=true to see what "
+                f"it does all the same, or choose a model that was trained with direction={direction} or mixed."
+            )
+
+    @property
+    def begin(self) -> str:
+        """The token that stands before every window: BOS, or end-of-text where there is none."""
+        return str(self.tokenizer.convert_ids_to_tokens(self.layout.bos))
+
+    def fingerprint(self) -> str:
+        """Hash of all weights, whatever file they came from."""
+        hasher = hashlib.blake2b(digest_size=16)
+        for name, tensor in sorted(self.model.state_dict().items()):
+            hasher.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+            hasher.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+        return hasher.hexdigest()
+
+    def tokenizer_fingerprint(self) -> str:
+        """Hash of everything that turns text into ids."""
+        return tokenizer_fingerprint(self.tokenizer)
+
+
+def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: int | None) -> LanguageModel:
+    """A model from a run, an exported folder, a hub id or a GGUF file, ready to read.
+
+    Args:
+        source: which; `package:file` names weights inside a Python package.
+        options: device, precision, and a tokenizer in place of the model's own.
+        cache_dir: for converted weights.
+        window: body tokens in a window; None: what the model was trained with, else its context.
+
+    Raises:
+        UserError: it cannot be read, sees what it is to predict, has no begin token, a shorter
+            context, or another tokenizer than the one it was trained with.
+    """
+    folder = backbone.locate(source, cache_dir)
+    facts = _facts(folder)
+    tokenizer = load_tokenizer(options.tokenizer or folder)
+    _check_tokenizer(tokenizer, folder, facts, options)
+    tags = _tags(tokenizer) if facts.get("tag") else {}
+    prefix = 2 if tags else 1
+    window = window or facts.get("window") or _context(folder) - prefix
+    transformers_logging.disable_progress_bar()
+    device, dtype = _device(options.device), _dtype(options)
+    model = backbone.from_pretrained(folder, window + prefix, dtype=dtype).to(device).eval()
+    backbone.fit_vocabulary(model, tokenizer, num_tags=0)
+    if not is_causal(model):
+        raise UserError(f"{source} sees what it is to predict: choose a causal language model.")
+    granularity = Granularity(facts.get("granularity", Granularity.token.value))
+    layout = Layout(
+        window=window,
+        packed=False,
+        bos=begin_id(tokenizer),
+        pad=pad_id(tokenizer),
+        tags=tags,
+        units=units_of(granularity, facts.get("segment_tokens", 1), tokenizer),
+    )
+    directions = tuple(Direction(name) for name in facts.get("directions", [Direction.FORWARD.value]))
+    return LanguageModel(model_name(source), model, tokenizer, layout, directions, facts)
+
+
+def model_name(source: str) -> str:
+    """A short name for tables and folders: a run's experiment and id, or a folder's or hub id's end."""
+    path = Path(source)
+    parts = path.parent.parts[-2:] if path.name == "model" and path.parent.name else path.parts[-1:]
+    return "_".join(part for part in parts if part not in {"/", "runs"}).removesuffix(".gguf") or source
+
+
+def _facts(folder: str) -> dict[str, Any]:
+    """What revlm.json says, in a folder or on the hub; empty for models that revlm did not export."""
+    try:
+        path = Path(str(cached_file(folder, FACTS)))
+    except OSError:
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read ({error}): export the model again.") from error
+
+
+def _check_tokenizer(
+    tokenizer: PreTrainedTokenizerFast, folder: str, facts: dict[str, Any], options: ModelSource
+) -> None:
+    """Refuse another tokenizer than the model's: its ids would mean other pieces of text."""
+    expected = facts.get("tokenizer_fingerprint")
+    if expected is None and options.tokenizer:
+        try:
+            expected = tokenizer_fingerprint(load_tokenizer(folder))
+        except UserError:
+            return
+    found = tokenizer_fingerprint(tokenizer)
+    if expected not in (None, found):
+        raise UserError(
+            f"the tokenizer of {options.tokenizer or folder} (hash {found}) is not the one that {folder} was trained "
+            f"with (hash {expected}): use the model's own, or export the model again."
+        )
+
+
+def _tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:
+    vocabulary = tokenizer.get_vocab()
+    missing = [tag for tag in TAGS.values() if tag not in vocabulary]
+    if missing:
+        raise UserError(f"the tokenizer lacks the direction tag {missing[0]}: export the model again.")
+    return {direction: int(vocabulary[tag]) for direction, tag in TAGS.items()}
+
+
+def _context(folder: str) -> int:
+    """Positions that a model has, without its weights."""
+    try:
+        config = AutoConfig.from_pretrained(folder)
+    except Exception as error:
+        raise UserError(backbone.unreadable(folder, error)) from error
+    context = getattr(config, "max_position_embeddings", None)
+    if not context:
+        raise UserError(f"{folder} does not say how long its context is: set window=.")
+    return int(context)
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"model.device={name} is not to be had here ({reason}): set model.device=cpu."
+        ) from error
+
+
+def _dtype(options: ModelSource) -> torch.dtype:
+    dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
+    if options.precision == "auto":
+        on_gpu = _device(options.device).type == "cuda"
+        return torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
+    if options.precision not in dtypes:
+        raise UserError(f"model.precision={options.precision}: choose one of auto, {', '.join(dtypes)}.")
+    return dtypes[options.precision]
