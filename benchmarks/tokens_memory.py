@@ -11,16 +11,12 @@ machine needs; mapped files can be dropped), and seconds.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 from pathlib import Path
 
-import psutil
-
+from benchmarks.memory import Peak
 from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Source, TokenizerConfig
 from revlm.data.corpus import load_corpus
 from revlm.data.datamodule import TokenStreamDataModule
@@ -41,39 +37,24 @@ def write_corpus(path: Path, megabytes: int, cache: Path) -> None:
 
 def prepare(path: Path, cache: Path) -> None:
     """What training does before its first step; prints one line of JSON."""
-    peak_anonymous = 0
-    done = threading.Event()
-
-    def watch() -> None:
-        nonlocal peak_anonymous
-        process = psutil.Process()
-        while not done.wait(0.05):
-            memory = process.memory_info()
-            peak_anonymous = max(peak_anonymous, memory.rss - memory.shared)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    started = time.perf_counter()
-    data = TokenStreamDataModule(
-        DataConfig(source=Source.files, path=str(path)),
-        tokenizer=TokenizerConfig(max_bytes=20_000_000),
-        direction=DirectionConfig(),
-        budget=BudgetConfig(tokens=1_000_000),
-        seed=0,
-        cache_dir=cache,
-    )
-    data.open()
-    seconds = time.perf_counter() - started
-    data.setup("fit")
-    first = data.train_stream[0]["input_ids"].shape
-    done.set()
-    watcher.join()
+    with Peak() as peak:
+        data = TokenStreamDataModule(
+            DataConfig(source=Source.files, path=str(path)),
+            tokenizer=TokenizerConfig(max_bytes=20_000_000),
+            direction=DirectionConfig(),
+            budget=BudgetConfig(tokens=1_000_000),
+            seed=0,
+            cache_dir=cache,
+        )
+        data.open()
+        data.setup("fit")
+        first = data.train_stream[0]["input_ids"].shape
     line = {
         "tokens": len(data.store.ids),
         "documents": len(data.store),
-        "seconds": round(seconds, 1),
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000,
-        "peak_anonymous_mb": peak_anonymous // 1_000_000,
+        "seconds": round(peak.seconds, 1),
+        "peak_mb": peak.resident_mb,
+        "peak_anonymous_mb": peak.anonymous_mb,
         "first_batch": list(first),
     }
     print(json.dumps(line))

@@ -15,6 +15,8 @@ from pyarrow import parquet
 from revlm.errors import UserError
 
 SCORES = "scores.parquet"
+# Written last: a folder that holds it is a finished scoring run.
+SUMMARY = "score.json"
 SCHEMA = pa.schema(
     [
         ("doc_id", pa.string()),

@@ -1,0 +1,130 @@
+"""Score documents in both directions: `python -m revlm.score model=runs/.../model data=sample`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from revlm import cli
+from revlm.checks import check
+from revlm.config import Executor, ScoreConfig
+from revlm.errors import UserError
+
+if TYPE_CHECKING:
+    from revlm.scores.shards import Job
+
+
+def score(config: ScoreConfig) -> None:
+    """One model, a pair, or several of either, over one corpus."""
+    check(config)
+    models = _models(config)
+    from revlm.records import folder as run_folder
+
+    folder = Path(config.run.dir)
+    with run_folder.claim(folder):
+        run_folder.write_config(folder, cli.plain(config))
+        if len(models) == 1:
+            unreadable = _score_one(config, *models[0], folder)
+        else:
+            unreadable = _score_several(config, models, folder)
+    print(folder)
+    if unreadable:
+        for line in unreadable:
+            print(f"unreadable: {line}", file=sys.stderr)
+        raise UserError(
+            f"{len(unreadable)} file(s) could not be read; everything else is scored, in {folder}."
+        )
+
+
+def _models(config: ScoreConfig) -> list[tuple[str, str | None]]:
+    """(model, None) for each that reads both ways, or one (forward, reverse)."""
+    source = config.model
+    if (source.forward is None) != (source.reverse is None):
+        raise UserError("model.forward= and model.reverse= go together: give both, or one model with model=.")
+    if (source.path is None) == (source.forward is None):
+        raise UserError(
+            "nothing says which model: give model=runs/.../model, model=smollm2 or a hub id, "
+            "or a pair with model.forward= and model.reverse= (not both kinds)."
+        )
+    if source.forward is not None and source.reverse is not None:
+        return [(cli.known_model(source.forward), cli.known_model(source.reverse))]
+    names = source.path if isinstance(source.path, list) else [source.path]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"model={source.path}: give one name, or a list of names such as model=[A,B].")
+    return [(cli.known_model(name), None) for name in names]
+
+
+def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
+    """Score with one model or pair; returns the files that could not be read."""
+    from revlm.integrations import executors
+    from revlm.records.results import commit, versions
+    from revlm.records.score_figures import draw_scores
+    from revlm.records.score_runs import read_score_run, score_table
+    from revlm.scores.confounds import write_confounds
+    from revlm.scores.merge import check_room, merge
+    from revlm.scores.shards import Job, ShardedScores, check_identity
+    from revlm.scores.table import SUMMARY
+
+    job = Job(config, forward, reverse, folder)
+    scores = ShardedScores(job)
+    check_room(scores)
+    check_identity(folder, scores.identity())
+    facts: dict[str, Any] = {"versions": versions(), "commit": commit()}
+    if (folder / SUMMARY).exists():
+        print(f"{folder} is finished already.", flush=True)
+    else:
+        shards, started = scores.missing(), time.perf_counter()
+        if config.executor is Executor.slurm and shards:
+            return _submit(config, job, shards, facts)
+        if config.executor is Executor.local and config.workers == 1:
+            executors.score_here(scores, shards)
+        elif shards:
+            executors.score_by_workers(scores, shards, config.executor, config.workers)
+        seconds = time.perf_counter() - started
+        tokens = 2 * sum(scores.num_tokens(shard) for shard in shards)
+        # Of this sitting: what an earlier one did was timed then.
+        facts |= {"seconds": seconds, "tokens_per_second": tokens / seconds if shards else None}
+        merge(scores, facts)
+    write_confounds(folder)
+    draw_scores(folder)
+    print(score_table(read_score_run(folder)))
+    return scores.corpus.unreadable
+
+
+def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, Any]) -> list[str]:
+    from revlm.integrations import executors
+
+    script = executors.submit_to_slurm(job, shards, config.workers, config.slurm, facts)
+    how = (
+        f"send it with sbatch {script}"
+        if config.slurm.dry_run
+        else "it is sent, and a job that merges after it"
+    )
+    print(f"{len(shards)} shards for {config.workers} workers: {script}: {how}.")
+    print("Run the same command with executor=local afterwards for tables and figures.")
+    return []
+
+
+def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], folder: Path) -> list[str]:
+    """Each model into a folder of its own; then means, spread and agreement."""
+    from revlm.models.language_model import model_name
+    from revlm.records.score_figures import draw_scores
+    from revlm.scores.agreement import gather
+
+    unreadable: list[str] = []
+    folders: dict[str, Path] = {}
+    for forward, reverse in models:
+        name = model_name(forward)
+        if name in folders:
+            raise UserError(f"model={config.model.path} names {name} twice: give each model once.")
+        folders[name] = folder / "models" / name
+        unreadable = _score_one(config, forward, reverse, folders[name])
+    print(gather(folders, folder))
+    draw_scores(folder)
+    return unreadable
+
+
+if __name__ == "__main__":
+    cli.run(score, schema=ScoreConfig, config_name="score", short=["model.path"])

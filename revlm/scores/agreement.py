@@ -1,0 +1,244 @@
+"""Score tables of several models over the same documents: how far they agree."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from revlm.cache import write_atomically
+from revlm.markup import csv_text, markdown
+from revlm.measures.correlations import Correlation, correlation, correlation_text
+from revlm.scores.columns import (
+    MAX_ROWS,
+    Codes,
+    FloatArray,
+    IntArray,
+    Moments,
+    as_numbers,
+    open_table,
+)
+from revlm.scores.combine import combine, table_means
+from revlm.scores.join import join_tables
+from revlm.scores.table import SCORES, SUMMARY, metadata
+
+TEST_RETEST, CROSS_SIZE, UNKNOWN = "test-retest", "cross-size", "size unknown"
+# Of a summary: what all models have in common.
+SHARED = (
+    "data", "corpus_fingerprint", "directions", "window", "begin_token", "min_tokens", "smoothing", "hold",
+)  # fmt: skip
+NOTES = """\
+r over documents that all models scored, square brackets hold 95% intervals over documents, n counts them.
+test-retest: models of as many parameters, however they were trained; cross-size: of different sizes. z: s as z-scores
+within its domain.
+Pearson's r is about values, Spearman's about ranks; the intervals of Pearson's are exact for normal values only."""
+OTHER_TOKENS = """\
+The models' tokenizers differ: raw s is nats per token of different tokens and does not compare. Read the columns of z."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two models agree on s, or the mean over all pairs of a kind.
+
+    Attributes:
+        column: "s", or "s_z" for z-scores within domains.
+        statistic: "pearson" or "spearman".
+        pairs: behind r; a mean over pairs has no interval, but their lowest and highest.
+    """
+
+    model_a: str
+    model_b: str
+    kind: str
+    column: str
+    statistic: str
+    r: float
+    low: float | None
+    high: float | None
+    n: int
+    pairs: int = 1
+    lowest: float | None = None
+    highest: float | None = None
+
+
+@dataclass(frozen=True)
+class PairedScores:
+    """s (M, n) of M models over the documents that all of them scored, and its z-scores within domains."""
+
+    models: tuple[str, ...]
+    s: FloatArray
+    s_z: FloatArray
+    dropped: dict[str, int]
+    num_documents: int
+
+
+def paired_scores(tables: Mapping[str, Path], *, limit: int = MAX_ROWS) -> PairedScores:
+    """S of all models by document, of about `limit` documents where there are more.
+
+    Raises:
+        UserError: the tables hold no document in common, or hold them in different orders.
+    """
+    join = join_tables(tables)
+    domains = Codes()
+    groups, scores = list[IntArray](), list[FloatArray]()
+    for batches in join.batches(["domain", "s"], share=limit / join.num_documents):
+        groups.append(domains.encode(batches[0]["domain"]))
+        scores.append(np.stack([as_numbers(batch["s"]) for batch in batches]))
+    group, s = np.concatenate(groups), np.concatenate(scores, axis=1)
+    s_z = np.empty_like(s)
+    for model, values in enumerate(s):
+        moments = Moments()
+        moments.add(group, values)
+        s_z[model] = moments.zscores(group, values)
+    return PairedScores(tuple(tables), s, s_z, join.dropped, join.num_documents)
+
+
+def agreement(
+    tables: Mapping[str, Path], parameters: Mapping[str, int], *, limit: int = MAX_ROWS
+) -> list[Agreement]:
+    """Correlations of s between all pairs of models, and their means by kind.
+
+    Args:
+        tables: model -> its score table.
+        parameters: model -> its size: equal sizes are a test and its repetition, others are not.
+        limit: documents, about; of more a subset by a hash of doc_id.
+
+    Returns:
+        Pairs in the order of the models, each with s and s_z, Pearson's and Spearman's; means last.
+    """
+    return pairwise(paired_scores(tables, limit=limit), parameters)
+
+
+def model_facts(tables: Mapping[str, Path]) -> tuple[dict[str, int], bool]:
+    """What score tables say of their models.
+
+    Returns:
+        Parameters by model, those that say so; and whether all read the same tokens, so that raw s
+        compares.
+    """
+    about = {name: metadata(open_table(path, []).schema_arrow) for name, path in tables.items()}
+    sizes = {name: int(facts["parameters"]) for name, facts in about.items() if facts.get("parameters")}
+    tokenizers = {str(facts.get("tokenizer_fingerprint", "")) for facts in about.values()}
+    return sizes, len(tokenizers) == 1
+
+
+def write_agreement(
+    tables: Mapping[str, Path], folder: Path, parameters: Mapping[str, int] | None = None
+) -> str:
+    """Write agreement.csv and agreement.md, and return the latter.
+
+    Args:
+        tables: model -> its score table.
+        folder: to write to.
+        parameters: model -> its size; None: as the tables say.
+
+    Raises:
+        UserError: the tables hold no document in common, or hold them in different orders.
+    """
+    sizes, comparable = model_facts(tables)
+    scores = paired_scores(tables)
+    rows = pairwise(scores, parameters or sizes)
+    page = _page(rows, scores, comparable=comparable)
+    columns = [column.name for column in fields(Agreement)]
+    write_atomically(folder / "agreement.csv", csv_text(columns, map(asdict, rows)))
+    write_atomically(folder / "agreement.md", page)
+    return page
+
+
+def gather(folders: Mapping[str, Path], folder: Path) -> str:
+    """Several models' finished scoring runs as one: the combined table, agreement, the summary last.
+
+    Args:
+        folders: model -> folder of its run.
+        folder: to write to.
+
+    Returns:
+        The page on agreement.
+
+    Raises:
+        UserError: the runs have no document in common, or hold them in different orders.
+    """
+    tables = {name: path / SCORES for name, path in folders.items()}
+    summaries = {name: json.loads((path / SUMMARY).read_text()) for name, path in folders.items()}
+    first = next(iter(summaries.values()))
+    shared = {key: first[key] for key in SHARED if key in first}
+    facts = shared | {
+        "parameters_of": {name: summary.get("parameters") for name, summary in summaries.items()}
+    }
+    counts = combine(tables, folder / SCORES, facts)
+    page = write_agreement(tables, folder)
+    summary = {"model": ", ".join(tables), "models": list(tables), **facts, **counts}
+    write_atomically(folder / SUMMARY, json.dumps(summary | table_means(folder / SCORES), indent=2) + "\n")
+    return page
+
+
+def pairwise(scores: PairedScores, parameters: Mapping[str, int]) -> list[Agreement]:
+    """`agreement` of scores that are read already."""
+    rows = []
+    for a, b in itertools.combinations(range(len(scores.models)), 2):
+        names = scores.models[a], scores.models[b]
+        kind = _kind(*(parameters.get(name) for name in names))
+        for column, values in (("s", scores.s), ("s_z", scores.s_z)):
+            for statistic in ("pearson", "spearman"):
+                found = correlation(values[a], values[b], rank=statistic == "spearman")
+                rows.append(Agreement(*names, kind, column, statistic, **asdict(found)))
+    return rows + _means(rows)
+
+
+def _kind(one: int | None, other: int | None) -> str:
+    if one is None or other is None:
+        return UNKNOWN
+    return TEST_RETEST if one == other else CROSS_SIZE
+
+
+def _means(rows: Sequence[Agreement]) -> list[Agreement]:
+    """Over the pairs of each kind; models share documents and pairs share models, so without interval."""
+    groups: dict[tuple[str, str, str], list[Agreement]] = {}
+    for row in rows:
+        groups.setdefault((row.kind, row.column, row.statistic), []).append(row)
+    means = []
+    for key, group in groups.items():
+        each = [row.r for row in group]
+        mean, count = float(np.mean(each)), group[0].n
+        means.append(Agreement("mean", "", *key, mean, None, None, count, len(each), min(each), max(each)))
+    return means
+
+
+def _page(rows: Sequence[Agreement], scores: PairedScores, *, comparable: bool) -> str:
+    table: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if not row.model_b and row.pairs == 1:
+            continue
+        who = f"{row.model_a} and {row.model_b}" if row.model_b else f"mean of {row.pairs} pairs"
+        table.setdefault((who, row.kind), []).append(_cell(row))
+    header = ["models", "kind", "s, Pearson", "s, Spearman", "z, Pearson", "z, Spearman"]
+    read, lost = scores.s.shape[1], {name: count for name, count in scores.dropped.items() if count}
+    documents = [f"Documents that all models scored: {scores.num_documents:,}."]
+    if read < scores.num_documents:
+        documents.append(f"{read:,} of them, chosen by a hash of doc_id, are behind these numbers.")
+    if lost:
+        documents.append(
+            "Left out, for another model has no score: "
+            + ", ".join(f"{count:,} of {name}" for name, count in lost.items())
+            + "."
+        )
+    body = (
+        markdown(header, [[*key, *cells] for key, cells in table.items()]) if rows else "One model: no pairs."
+    )
+    parts = [
+        "## Agreement between models",
+        "" if comparable else OTHER_TOKENS,
+        body,
+        " ".join(documents),
+        NOTES,
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _cell(row: Agreement) -> str:
+    if not row.model_b:
+        return f"{row.r:.3f} (pairs {row.lowest:.3f} to {row.highest:.3f}) n={row.n:,}"
+    return correlation_text(Correlation(row.r, row.low, row.high, row.n), sign=False)

@@ -1,0 +1,180 @@
+"""Columns of a score table as arrays, read in batches; of a huge one, those of a chosen subset."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import parquet
+
+from revlm.errors import UserError
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+HashArray = npt.NDArray[np.uint64]
+# More documents than this move no correlation and fill memory.
+MAX_ROWS = 1_000_000
+FEW = 2
+
+
+class Codes:
+    """Names to numbers, in order of their first appearance."""
+
+    def __init__(self) -> None:
+        """No names yet."""
+        self.known: dict[str, int] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Name of each number."""
+        return list(self.known)
+
+    def encode(self, values: pa.Array) -> IntArray:
+        """(n,) numbers of strings; null counts as the empty string."""
+        encoded = values.fill_null("").dictionary_encode()
+        codes = [self.known.setdefault(name, len(self.known)) for name in encoded.dictionary.to_pylist()]
+        numbers: IntArray = np.asarray(codes, dtype=np.int64)[encoded.indices.to_numpy()]
+        return numbers
+
+
+class Moments:
+    """Count, mean and spread of numbers by group, added up batch by batch.
+
+    Source: Chan, Golub & LeVeque (1983), which loses no digits where the mean is far from 0.
+    """
+
+    def __init__(self) -> None:
+        """Nothing added."""
+        self.count, self.mean, self.squares = np.zeros(0), np.zeros(0), np.zeros(0)
+
+    def add(self, groups: IntArray, values: FloatArray) -> None:
+        """Add (n,) numbers to their groups; what is no finite number is passed over."""
+        groups, values = groups[np.isfinite(values)], values[np.isfinite(values)]
+        size = max(len(self.count), int(groups.max(initial=-1)) + 1)
+        for name in ("count", "mean", "squares"):
+            setattr(self, name, np.pad(getattr(self, name), (0, size - len(getattr(self, name)))))
+        count = np.bincount(groups, minlength=size)
+        mean = np.bincount(groups, weights=values, minlength=size) / np.maximum(count, 1)
+        squares = np.bincount(groups, weights=(values - mean[groups]) ** 2, minlength=size)
+        total, apart = self.count + count, mean - self.mean
+        share = count / np.maximum(total, 1)
+        self.squares += squares + apart**2 * self.count * share
+        self.mean += apart * share
+        self.count = total
+
+    @property
+    def std(self) -> FloatArray:
+        """Sample standard deviation of each group; nan for fewer than two numbers."""
+        few = self.count < FEW
+        return np.where(few, np.nan, np.sqrt(self.squares / np.where(few, 1, self.count - 1)))
+
+    def zscores(self, groups: IntArray, values: FloatArray) -> FloatArray:
+        """(n,) deviations from the group's mean in standard deviations; nan in groups that have none."""
+        std = self.std
+        # Equal numbers spread by no more than rounding.
+        std = np.where(std > 1e-12 * np.maximum(np.abs(self.mean), 1e-3), std, np.nan)
+        return (values - self.mean[groups]) / std[groups]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of the documents that were read, each (n,).
+
+    Attributes:
+        numbers: float64, null as nan.
+        categories: whole numbers, equal where the name is.
+        names: of each category's numbers.
+        num_rows: of the table; more than n where a subset was read.
+    """
+
+    numbers: dict[str, FloatArray]
+    categories: dict[str, IntArray]
+    names: dict[str, list[str]]
+    num_rows: int
+
+    def __len__(self) -> int:
+        """Documents read."""
+        return len(next(iter((self.numbers | self.categories).values())))
+
+
+def read_columns(
+    path: Path, numbers: Sequence[str], categories: Sequence[str] = (), *, limit: int = MAX_ROWS
+) -> Columns:
+    """Columns of a table, batch by batch.
+
+    Args:
+        path: a score table.
+        numbers: columns of numbers.
+        categories: columns of strings.
+        limit: about as many documents are read of a longer table, chosen by a hash of doc_id, the
+            same in every table that holds them.
+
+    Raises:
+        UserError: no score table, or it lacks a column.
+    """
+    table = open_table(path, [*numbers, *categories])
+    num_rows = table.metadata.num_rows
+    subset = ["doc_id"] if num_rows > limit else []
+    codes = {name: Codes() for name in categories}
+    parts: dict[str, list[npt.NDArray]] = {name: [] for name in (*numbers, *categories)}
+    for batch in table.iter_batches(columns=[*numbers, *categories, *subset]):
+        kept = below(batch["doc_id"], limit / num_rows) if subset else slice(None)
+        for name in numbers:
+            parts[name].append(as_numbers(batch[name])[kept])
+        for name, code in codes.items():
+            parts[name].append(code.encode(batch[name])[kept])
+    joined = {name: np.concatenate(found) if found else np.zeros(0) for name, found in parts.items()}
+    return Columns(
+        numbers={name: joined[name] for name in numbers},
+        categories={name: joined[name].astype(np.int64) for name in categories},
+        names={name: code.names for name, code in codes.items()},
+        num_rows=num_rows,
+    )
+
+
+def read_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Rows of a table in order, some columns of them.
+
+    Raises:
+        UserError: no score table, or it lacks a column.
+    """
+    yield from open_table(path, columns).iter_batches(columns=list(columns))
+
+
+def open_table(path: Path, columns: Sequence[str]) -> parquet.ParquetFile:
+    """A table, once it is known to hold some columns.
+
+    Raises:
+        UserError: no score table, or it lacks a column.
+    """
+    try:
+        table = parquet.ParquetFile(path)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(
+            f"{path}: not a Parquet file ({error}): score again with python -m revlm.score."
+        ) from error
+    if lost := [name for name in columns if name not in table.schema_arrow.names]:
+        raise UserError(f"{path}: no column {', '.join(lost)}: score again with python -m revlm.score.")
+    return table
+
+
+def as_numbers(values: pa.Array) -> FloatArray:
+    """(n,) float64, null as nan."""
+    numbers: FloatArray = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
+    return numbers
+
+
+def hashes(doc_ids: pa.Array) -> HashArray:
+    """(n,) hashes of document ids, the same on every machine."""
+    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in doc_ids.to_pylist())
+    return np.frombuffer(b"".join(digests), dtype="<u8")
+
+
+def below(doc_ids: pa.Array, share: float) -> npt.NDArray[np.bool_]:
+    """(n,) which documents belong to a subset of about this share; a smaller share is a part of it."""
+    return hashes(doc_ids) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))

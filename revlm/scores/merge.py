@@ -1,0 +1,225 @@
+"""Finished shards to the files of a scoring run: the table, curves by domain and language, the summary."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+
+from revlm.cache import write_atomically
+from revlm.config import CurvesConfig
+from revlm.direction import Direction
+from revlm.errors import UserError
+from revlm.measures.curves import Curves, PositionCurve, intersection
+from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
+from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
+
+ALL = "all"
+TOKENS = "tokens.parquet"
+TOKENS_SCHEMA = pa.schema([("doc_id", pa.string()), *TOKEN_COLUMNS])
+# Sums behind all curves and their resamples.
+MAX_CURVE_BYTES = 4_000_000_000
+# Documents whose curves are added at once: a dense (documents, positions) array.
+CHUNK_CELLS = 1 << 21
+
+
+@dataclass
+class Group:
+    """Documents of one domain and language."""
+
+    curve: PositionCurve
+    num_documents: int = 0
+    num_tokens: int = 0
+    # Over documents, so that each counts alike.
+    sum_s: float = 0.0
+
+
+class Groups:
+    """Sums of every (domain, language); others follow by adding, and none needs the losses again."""
+
+    def __init__(self, scores: ShardedScores) -> None:
+        """Check that there is room.
+
+        Raises:
+            UserError: too many domains for curves of this many positions and resamples.
+        """
+        check_room(scores)
+        self.rule: CurvesConfig = scores.job.config.curves
+        self.num_positions = num_positions(scores)
+        self.groups: dict[tuple[str, str], Group] = {}
+
+    def add(self, documents: npt.NDArray[np.int64], batch: pa.RecordBatch) -> None:
+        """Add a shard's rows."""
+        names = list(zip(batch["domain"].to_pylist(), batch["language"].to_pylist(), strict=True))
+        for name in dict.fromkeys(names):
+            if name not in self.groups:
+                curve = PositionCurve(self.num_positions, self.rule.resamples, self.rule.seed)
+                self.groups[name] = Group(curve)
+            group = self.groups[name]
+            rows = np.flatnonzero([other == name for other in names])
+            part = batch.take(pa.array(rows))
+            group.num_documents += len(rows)
+            group.num_tokens += int(part["num_tokens"].to_numpy().sum())
+            group.sum_s += float(part["s"].to_numpy().sum())
+            self._add_curves(group.curve, documents[rows], part)
+
+    def total(self, wanted: Iterable[tuple[str, str]]) -> Group:
+        """Several groups as one."""
+        first, *rest = [self.groups[name] for name in wanted]
+        result = copy.deepcopy(first)
+        for group in rest:
+            result.curve.merge_state(group.curve)
+            result.num_documents += group.num_documents
+            result.num_tokens += group.num_tokens
+            result.sum_s += group.sum_s
+        return result
+
+    def by(self, index: int) -> Iterator[tuple[str, Group]]:
+        """Groups by domain (0) or language (1), sorted by name."""
+        for value in sorted({name[index] for name in self.groups}):
+            yield value, self.total(name for name in self.groups if name[index] == value)
+
+    def _add_curves(
+        self, curve: PositionCurve, documents: npt.NDArray[np.int64], part: pa.RecordBatch
+    ) -> None:
+        step = max(1, CHUNK_CELLS // self.num_positions)
+        for at in range(0, len(documents), step):
+            chunk = part.slice(at, step)
+            lengths = chunk["num_tokens"].to_numpy()
+            doc = torch.from_numpy(np.repeat(documents[at : at + step], lengths))
+            for direction in Direction:
+                nll = torch.from_numpy(chunk[f"token_nll_{direction}"].flatten().to_numpy().copy())
+                position = torch.from_numpy(chunk[f"position_{direction}"].flatten().to_numpy().copy())
+                curve.update(nll, position, doc, direction.number)
+
+
+def check_room(scores: ShardedScores) -> None:
+    """Refuse curves that would not fit into memory, before anything is scored.
+
+    Raises:
+        UserError: too many domains for this many positions and resamples.
+    """
+    domains = len(scores.corpus.dataset.unique("domain"))
+    resamples, positions = scores.job.config.curves.resamples, num_positions(scores)
+    # Each domain's own sums, their copy in a total, and the corpus's.
+    size = 2 * (domains + 1) * 2 * 2 * (resamples + 1) * positions * 8
+    if size > MAX_CURVE_BYTES:
+        raise UserError(
+            f"curves of {domains} domains with {positions} positions and curves.resamples={resamples} need "
+            f"{size / 1e9:.1f} GB: lower curves.resamples (0 for no intervals) or window, or name fewer domains."
+        )
+
+
+def num_positions(scores: ShardedScores) -> int:
+    """Positions of the curves: the window, or the longest document where that is shorter."""
+    return min(scores.scorer.layout.window, int(scores.store.lengths[scores.documents].max()))
+
+
+def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
+    """Write the run's files out of its finished shards, the summary last, and remove the shards.
+
+    The table holds nothing but what follows from model, corpus and options, so equal runs leave
+    equal bytes, in however many sittings.
+
+    Args:
+        scores: all of whose shards are complete.
+        facts: for the summary: seconds, versions and the like.
+
+    Returns:
+        The summary.
+    """
+    folder, groups = scores.job.folder, Groups(scores)
+    about = _about(scores)
+
+    def rows() -> Iterator[pa.RecordBatch]:
+        for documents, batch in scores.batches():
+            groups.add(documents, batch)
+            yield batch.select(SCHEMA.names)
+
+    write_table(folder / SCORES, rows(), with_metadata(SCHEMA, about))
+    if scores.job.config.tokens:
+        losses = (batch.select(TOKENS_SCHEMA.names) for _, batch in scores.batches())
+        write_table(folder / TOKENS, losses, with_metadata(TOKENS_SCHEMA, about))
+    summary = about | _write_curves(folder, groups) | {"skipped": scores.skipped} | facts
+    write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    shutil.rmtree(scores.folder, ignore_errors=True)
+    return summary
+
+
+def _about(scores: ShardedScores) -> dict[str, Any]:
+    """What the numbers follow from."""
+    models = scores.scorer.models
+    forward, reverse = (models[direction] for direction in Direction)
+    return {
+        "model": forward.name if scores.job.reverse is None else f"{forward.name}+{reverse.name}",
+        "directions": [d.value for d in Direction if d in models[d].directions],
+        "parameters": int(forward.model.num_parameters()),
+        "model_fingerprint": forward.fingerprint(),
+        "tokenizer_fingerprint": forward.tokenizer_fingerprint(),
+        "corpus_fingerprint": scores.corpus.fingerprint,
+        "data": scores.job.config.data.source.value,
+        "window": scores.scorer.layout.window,
+        "begin_token": forward.begin,
+        "min_tokens": scores.job.config.min_tokens,
+        "smoothing": scores.job.config.curves.smoothing,
+        "hold": scores.job.config.curves.hold,
+    }
+
+
+def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
+    """Curves and crossings of everything, of each domain and of each language; their means."""
+    everything = groups.total(groups.groups)
+    domains, languages = dict(groups.by(0)), dict(groups.by(1))
+    found = {
+        ALL: _crossing(everything, groups.rule),
+        "domain": {name: _crossing(group, groups.rule) for name, group in domains.items()},
+        "language": {name: _crossing(group, groups.rule) for name, group in languages.items()},
+    }
+    write_atomically(folder / "intersection.json", json.dumps(found, indent=2) + "\n")
+    write_atomically(folder / "curves.csv", _curves_csv("domain", {ALL: everything} | domains))
+    write_atomically(folder / "curves_language.csv", _curves_csv("language", languages))
+    return {
+        **_means(everything),
+        "by_domain": {name: _means(group) for name, group in domains.items()},
+        "by_language": {name: _means(group) for name, group in languages.items()},
+    }
+
+
+def _means(group: Group) -> dict[str, Any]:
+    """Losses are means over tokens; s is the mean over documents, each counting alike."""
+    forward, reverse = group.curve.curves().mean().tolist()
+    return {
+        "num_documents": group.num_documents,
+        "num_tokens": group.num_tokens,
+        "nll_forward": forward,
+        "nll_reverse": reverse,
+        "s": group.sum_s / group.num_documents,
+    }
+
+
+def _crossing(group: Group, rule: CurvesConfig) -> dict[str, Any]:
+    return intersection(group.curve.curves(), rule, group.num_documents)
+
+
+def _curves_csv(column: str, groups: dict[str, Group]) -> str:
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([column, "direction", "position", "nll", "count"])
+    for name, group in groups.items():
+        curves: Curves = group.curve.curves()
+        for direction in Direction:
+            for position in np.flatnonzero(curves.count[direction.number]):
+                nll, count = curves.nll[direction.number, position], curves.count[direction.number, position]
+                writer.writerow([name, direction.value, int(position), f"{nll:.6f}", int(count)])
+    return out.getvalue()
