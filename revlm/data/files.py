@@ -11,12 +11,13 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from revlm.config import CorpusConfig, TextFormat
+from revlm.config import CorpusConfig, TextFormat, Unreadable
 from revlm.data.document import Document, check_text, document_from_row
-from revlm.errors import UserError
+from revlm.errors import UnreadableFileError, UserError
 
 _FORMATS = {
     ".jsonl": TextFormat.jsonl,
@@ -28,6 +29,9 @@ _FORMATS = {
     ".md": TextFormat.text,
 }
 _COMPRESSIONS = (".gz", ".zst")
+# A Parquet file's metadata may hold {"columns": {"id": NAME, "domain": NAME}}, as JSON: what data.id
+# and data.domain are where these options are null.
+METADATA, COLUMNS = b"revlm", "columns"
 _CHUNK_BYTES = 1 << 20
 _BATCH_ROWS = 256
 _SHARD_NUMBER = re.compile(r"[-_]\d+(-of-\d+)?$")
@@ -97,59 +101,79 @@ def _suffix(name: str) -> str:
     return (path.with_suffix("") if path.suffix in _COMPRESSIONS else path).suffix
 
 
-def read_files(config: CorpusConfig) -> Iterator[Document]:
+def read_files(config: CorpusConfig, unreadable: list[str] | None = None) -> Iterator[Document]:
     """Documents of all files that `data.path` matches, in order of file name and row.
 
     A JSONL line or Parquet row is one document, with the id `<relative path>:<row>` (rows count
     from 1) unless `data.id` names a column. A text file is one document; its id is its relative
     path. Without `data.domain` the domain is, for tables, the file's name without endings and shard
     number (`arxiv-00001-of-00004.jsonl.zst` is `arxiv`), and for texts the folder they lie in, or
-    `files` when there is none below the root.
+    `files` when there is none below the root. A Parquet file that names its own columns of ids and
+    domains (see `COLUMNS`) needs neither option.
+
+    Args:
+        config: of the corpus.
+        unreadable: collects one line for each damaged file, with `data.unreadable=skip`; what could
+            be read of it before the damage stays.
 
     Raises:
         UserError: no file; a file that cannot be read or decoded; a missing column; a text that is
             none; an id that occurs twice.
     """
-    return _distinct(config, find_files(config))
+    return _distinct(config, find_files(config), [] if unreadable is None else unreadable)
 
 
-def _distinct(config: CorpusConfig, files: list[InputFile]) -> Iterator[Document]:
+def _distinct(config: CorpusConfig, files: list[InputFile], unreadable: list[str]) -> Iterator[Document]:
     # Ids made from paths and rows are distinct by construction.
-    if config.id is None:
-        yield from (document for _, document in _places(config, files))
+    if all(_named(config, file).id is None for file in files):
+        yield from (document for _, document in _places(config, files, unreadable))
         return
     seen: set[bytes] = set()
-    for place, document in _places(config, files):
+    for place, document in _places(config, files, unreadable):
         key = hashlib.blake2b(document.doc_id.encode(), digest_size=16).digest()
         if key in seen:
             # Reading again finds the first place; remembering every place would cost memory.
-            first = next(where for where, other in _places(config, files) if other.doc_id == document.doc_id)
+            first = next(
+                where for where, other in _places(config, files, []) if other.doc_id == document.doc_id
+            )
             raise UserError(
-                f"id {document.doc_id!r} ({config.id}) occurs twice, at {first} and at {place}: "
-                "make ids unique, or leave data.id empty to number the rows."
+                f"id {document.doc_id!r} ({config.id or 'named by the file'}) occurs twice, at {first} and at "
+                f"{place}: make ids unique{', or leave data.id empty to number the rows' if config.id else ''}."
             )
         seen.add(key)
         yield document
 
 
-def _places(config: CorpusConfig, files: list[InputFile]) -> Iterator[tuple[str, Document]]:
+def _places(
+    config: CorpusConfig, files: list[InputFile], unreadable: list[str]
+) -> Iterator[tuple[str, Document]]:
     for file in files:
         try:
-            if file.format is TextFormat.text:
-                yield str(file.path), _whole_text(config, file)
-            else:
-                rows = (
-                    _jsonl_rows(file.path) if file.format is TextFormat.jsonl else _parquet_rows(config, file)
-                )
-                domain = _SHARD_NUMBER.sub("", PurePosixPath(file.name).name.split(".")[0]) or "files"
-                for number, row in rows:
-                    place = f"{file.path}:{number}"
-                    default = f"{file.name}:{number}"
-                    yield place, document_from_row(row, config, where=place, doc_id=default, domain=domain)
-        except OSError as error:
-            raise UserError(
-                f"{file.path}: cannot be read ({error.strerror or error}): mend it or exclude it from data.path."
-            ) from error
+            yield from _documents(config, file)
+        except UnreadableFileError as error:
+            if config.unreadable is Unreadable.refuse:
+                raise
+            # Files are read twice where caps choose among their documents.
+            if str(error) not in unreadable:
+                unreadable.append(str(error))
+
+
+def _documents(config: CorpusConfig, file: InputFile) -> Iterator[tuple[str, Document]]:
+    try:
+        if file.format is TextFormat.text:
+            yield str(file.path), _whole_text(config, file)
+            return
+        config = _named(config, file)
+        rows = _jsonl_rows(file.path) if file.format is TextFormat.jsonl else _parquet_rows(config, file)
+        domain = _SHARD_NUMBER.sub("", PurePosixPath(file.name).name.split(".")[0]) or "files"
+        for number, row in rows:
+            place = f"{file.path}:{number}"
+            default = f"{file.name}:{number}"
+            yield place, document_from_row(row, config, where=place, doc_id=default, domain=domain)
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{file.path}: cannot be read ({error.strerror or error}): mend it or exclude it from data.path."
+        ) from error
 
 
 def _whole_text(config: CorpusConfig, file: InputFile) -> Document:
@@ -202,7 +226,7 @@ def _decoded(path: Path, chunks: Iterable[bytes]) -> Iterator[str]:
             first = first and not text
             offset += len(chunk)
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise UnreadableFileError(
             f"{path}: invalid UTF-8 at byte {offset - held + error.start} of the decompressed text: "
             "re-encode the file as UTF-8."
         ) from None
@@ -218,7 +242,7 @@ def _chunks(path: Path) -> Iterator[bytes]:
             while chunk := file.read(_CHUNK_BYTES):
                 yield chunk
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(
+        raise UnreadableFileError(
             f"{path}: damaged or truncated gzip ({error}): fetch or compress the file again."
         ) from error
 
@@ -239,9 +263,33 @@ def _zstd_chunks(path: Path) -> Iterator[bytes]:
                     yield text
                 data = frame.unused_data if frame.eof else b""
     except zstandard.ZstdError as error:
-        raise UserError(f"{path}: damaged zstd ({error}): fetch or compress the file again.") from error
+        raise UnreadableFileError(
+            f"{path}: damaged zstd ({error}): fetch or compress the file again."
+        ) from error
     if begun and not frame.eof:
-        raise UserError(f"{path}: truncated zstd: fetch or compress the file again.")
+        raise UnreadableFileError(f"{path}: truncated zstd: fetch or compress the file again.")
+
+
+def _named(config: CorpusConfig, file: InputFile) -> CorpusConfig:
+    """The options, completed by what a Parquet file says of its own columns."""
+    if file.format is not TextFormat.parquet or (config.id and config.domain):
+        return config
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        schema = parquet.read_schema(file.path)
+    except (pa.ArrowException, OSError):
+        # Reading the file will say what is wrong with it.
+        return config
+    try:
+        own = json.loads((schema.metadata or {}).get(METADATA, b"{}"))[COLUMNS]
+        # Whoever copies a table may keep what it says and drop the column.
+        names = {option: own[option] for option in ("id", "domain") if own.get(option) in schema.names}
+    except (ValueError, LookupError, TypeError, AttributeError):
+        # Made by others, or without columns named.
+        return config
+    return replace(config, id=config.id or names.get("id"), domain=config.domain or names.get("domain"))
 
 
 def _parquet_rows(config: CorpusConfig, file: InputFile) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -261,10 +309,10 @@ def _parquet_rows(config: CorpusConfig, file: InputFile) -> Iterator[tuple[int, 
                     number += 1
                     yield number, row
     except UnicodeDecodeError as error:
-        raise UserError(
+        raise UnreadableFileError(
             f"{file.path}: invalid UTF-8 at byte {error.start} of a text after row {number}: re-encode the column."
         ) from None
     except pa.ArrowException as error:
-        raise UserError(
+        raise UnreadableFileError(
             f"{file.path}: damaged or truncated Parquet ({error}): fetch or write the file again."
         ) from error

@@ -76,6 +76,46 @@ def test_parquet_reads_nested_columns(tmp_path):
     assert [(d.doc_id, d.domain, d.label) for d in documents] == [("7", "ArXiv", "7"), ("8", "C4", "8")]
 
 
+NAMING = {b"revlm": json.dumps({"columns": {"id": "key", "domain": "source"}}).encode()}
+
+
+def naming_table(rows, metadata=NAMING):
+    return pa.Table.from_pylist(rows).replace_schema_metadata(metadata)
+
+
+def test_parquet_that_names_its_columns_needs_no_options(tmp_path):
+    """Ids and domains come from the columns that the file names; options still decide where given."""
+    rows = [
+        {"text": "one", "key": "k1", "source": "web", "other": "o"},
+        {"text": "two", "key": "k2", "source": "code", "other": "o"},
+    ]
+    parquet.write_table(naming_table(rows), tmp_path / "a.parquet")
+    parquet.write_table(pa.Table.from_pylist([{"text": "three"}]), tmp_path / "b.parquet")
+    documents = read(tmp_path)
+    assert [(d.doc_id, d.domain) for d in documents] == [("k1", "web"), ("k2", "code"), ("b.parquet:1", "b")]
+    assert {d.domain for d in read(tmp_path / "a.parquet", domain="other")} == {"o"}
+    assert [d.doc_id for d in read(tmp_path / "a.parquet", id="text")] == ["one", "two"]
+
+
+def test_ids_that_a_file_names_are_checked_too(tmp_path):
+    """An id that occurs twice is named with both places."""
+    rows = [{"text": text, "key": "k1", "source": "web"} for text in ("one", "two")]
+    parquet.write_table(naming_table(rows), tmp_path / "a.parquet")
+    message = refusal(tmp_path / "a.parquet")
+    assert f"id 'k1' (named by the file) occurs twice, at {tmp_path / 'a.parquet'}:1 and at" in message
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [None, {b"revlm": b"{"}, {b"revlm": b"[]"}, {b"revlm": b'{"columns": 3}'}, {b"revlm": b"\xff"}, NAMING],
+    ids=str,
+)
+def test_what_names_no_column_that_is_there_changes_nothing(tmp_path, metadata):
+    """Metadata of another meaning, or of columns that a copy has dropped."""
+    parquet.write_table(naming_table([{"text": "one"}], metadata), tmp_path / "a.parquet")
+    assert [(d.doc_id, d.domain) for d in read(tmp_path / "a.parquet")] == [("a.parquet:1", "a")]
+
+
 def test_jsonl_reads_nested_columns(tmp_path):
     """The same dots descend into JSON objects, for the text as well."""
     path = write(tmp_path / "a.jsonl", jsonl([{"body": {"raw": "deep"}, "meta": {"id": "x"}}]))

@@ -1,0 +1,107 @@
+"""Choose documents by their scores: `python -m revlm.select scores=RUN rule=top_s budget_tokens=N`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+
+from revlm import cli
+from revlm.checks import check
+from revlm.config import Rule, SelectConfig
+from revlm.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from revlm.selection.join import ScoredCorpus
+    from revlm.selection.table import Mask, Scores
+
+
+def select(config: SelectConfig) -> None:
+    """One selection: from a score table and its corpus to the folder, whose path is printed last."""
+    check(config)
+    from revlm.data.corpus import load_corpus
+    from revlm.scores.table import find_tables
+    from revlm.selection.choice import choose
+    from revlm.selection.join import join
+    from revlm.selection.rules import check_rule, column_of
+    from revlm.selection.table import read_tables
+
+    rule = config.rule.name
+    check_rule(config.rule, config.temperature)
+    tables = read_tables(find_tables(config.scores), column_of(rule, config.column))
+    left_out = [f"{path}: damaged or truncated Parquet ({reason})" for path, reason in tables.damaged.items()]
+    _check_budget(config.budget_tokens, tables.scores.num_tokens)
+    corpus = load_corpus(config.data, Path(config.cache.dir))
+    for line in left_out + corpus.unreadable:
+        print(f"unreadable: {line}", file=sys.stderr)
+    scored = join(tables, corpus)
+    scores, target = _weighed(config, scored) if rule is Rule.dsir else (scored.scores, None)
+    chosen = choose(
+        scores,
+        rule=rule,
+        budget_tokens=config.budget_tokens,
+        seed=config.seed,
+        by_domain=config.by_domain,
+        zscore=config.zscore,
+        temperature=config.temperature,
+    )
+    _write(config, scored, chosen, target)
+    if left_out or corpus.unreadable:
+        raise UserError(
+            f"{len(left_out) + len(corpus.unreadable)} file(s) could not be read; the selection was written "
+            f"without them, in {config.run.dir}: mend them and run the same command again."
+        )
+
+
+def _check_budget(budget: int, sizes: npt.NDArray[np.int64]) -> None:
+    """Say what a budget at either end means, before anything long begins."""
+    if budget > sizes.sum():
+        print(
+            f"budget_tokens={budget} is more than the {sizes.sum()} tokens there are: "
+            "all documents are selected.",
+            flush=True,
+        )
+    if budget < sizes.min():
+        raise UserError(
+            f"budget_tokens={budget} is less than the shortest document ({sizes.min()} tokens): "
+            "no document fits; raise it."
+        )
+
+
+def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[str, Any]]:
+    """Scores that carry importance weights, and what the record says of the target."""
+    from dataclasses import replace
+
+    from revlm.data.corpus import load_corpus
+    from revlm.selection.dsir import weigh
+
+    assert config.rule.target is not None
+    target = load_corpus(config.rule.target, Path(config.cache.dir))
+    weights, facts = weigh(scored, target)
+    return replace(scored.scores, values=weights), facts
+
+
+def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:
+    from revlm.cache import write_atomically
+    from revlm.selection.write import RECORD, SELECTION, record, summary, write_documents
+
+    folder = Path(config.run.dir)
+    facts = record(config, scored, chosen, target)
+    # An earlier record never stands beside documents that it does not describe.
+    (folder / RECORD).unlink(missing_ok=True)
+    write_documents(folder / SELECTION, scored, chosen)
+    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(cli.plain(config))))
+    write_atomically(folder / RECORD, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    print(summary(facts))
+    print()
+    print(folder)
+
+
+if __name__ == "__main__":
+    cli.run(select, schema=SelectConfig, config_name="select")

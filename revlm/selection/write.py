@@ -1,0 +1,204 @@
+"""What a selection leaves: the documents, what the choice was, and a few lines for the terminal."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from pyarrow import parquet
+
+from revlm.config import SelectConfig
+from revlm.data.files import COLUMNS
+from revlm.scores.table import with_metadata
+from revlm.selection.choice import domain_budgets
+from revlm.selection.join import ScoredCorpus, documents
+from revlm.selection.rules import column_of
+from revlm.selection.table import Mask, Scores
+
+SELECTION, RECORD = "selection.parquet", "selection.json"
+# The metadata names the columns, so that data=files needs no options to read ids and domains.
+SCHEMA = with_metadata(
+    pa.schema(
+        [
+            ("doc_id", pa.string()),
+            ("text", pa.string()),
+            ("domain", pa.string()),
+            ("s", pa.float64()),
+            ("num_tokens", pa.int64()),
+        ]
+    ),
+    {COLUMNS: {"id": "doc_id", "domain": "domain"}},
+)
+_ROW_GROUP_BYTES = 16_000_000
+_PACKAGES = ("revlm", "datasets", "pyarrow", "numpy", "scipy", "data-selection")
+
+
+def write_documents(path: Path, scored: ScoredCorpus, chosen: Mask) -> None:
+    """selection.parquet: chosen documents in the order of the corpus, whole or not at all.
+
+    Texts pass through in row groups of some 16 MB and are never all in memory.
+
+    Args:
+        path: of the file.
+        scored: N scored documents and their texts.
+        chosen: (N,) which to write.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with parquet.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
+            for table in _row_groups(_tables(scored, chosen)):
+                writer.write_table(table)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def record(
+    config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What selection.json says: the choice, and what it took of what there was.
+
+    Args:
+        config: the options.
+        scored: N scored documents; "all" counts these.
+        chosen: (N,) which were taken.
+        target: dsir: what was resembled.
+    """
+    tables, scores, rule = scored.tables, scored.scores, config.rule.name
+    everything = np.ones(len(scores), dtype=np.bool_)
+    selected, whole = _totals(scores, chosen), _totals(scores, everything)
+    distinct = [facts for row, facts in enumerate(tables.facts) if facts not in tables.facts[:row]]
+    return {
+        "rule": rule.value,
+        "column": column_of(rule, config.column),
+        "budget_tokens": config.budget_tokens,
+        "num_tokens": selected["num_tokens"],
+        "num_documents": selected["num_documents"],
+        "short_by": config.budget_tokens - selected["num_tokens"],
+        "seed": config.seed,
+        "by_domain": config.by_domain,
+        "zscore": config.zscore,
+        "temperature": config.temperature,
+        "share_of_documents": selected["num_documents"] / whole["num_documents"],
+        "share_of_tokens": selected["num_tokens"] / whole["num_tokens"],
+        "selected": selected,
+        "all": whole,
+        "domains": _domains(config, scores, chosen),
+        "target": target,
+        "corpus_fingerprint": scored.corpus.fingerprint,
+        "scores": {
+            "tables": [str(path) for path in tables.paths],
+            "left_out": [str(path) for path in tables.damaged],
+            "metadata": distinct,
+        },
+        "versions": {name: importlib.metadata.version(name) for name in _PACKAGES},
+    }
+
+
+def summary(facts: Mapping[str, Any]) -> str:
+    """The choice beside what there was, for the terminal."""
+    by = f" by {facts['column']}" if facts["column"] else ""
+    for option in ("by_domain", "zscore", "temperature"):
+        by += f", {option}={facts[option]}" if facts[option] else ""
+    title = (
+        f"{facts['rule']}{by}, seed {facts['seed']}: {facts['num_tokens']:,} of "
+        f"{facts['all']['num_tokens']:,} tokens ({facts['share_of_tokens']:.1%})"
+    )
+    selected, whole = facts["selected"], facts["all"]
+    table: list[tuple[str, ...]] = [("", "selected", "all scored")]
+    table += [
+        (name, f"{selected[f'num_{name}']:,}", f"{whole[f'num_{name}']:,}")
+        for name in ("documents", "tokens")
+    ]
+    for name in ("mean_s", "mean_nll_forward", "mean_nll_reverse"):
+        sign = "+" if name == "mean_s" else ""
+        table.append((name.replace("_", " "), *(_number(side[name], sign) for side in (selected, whole))))
+    table.append(("share of tokens", "", ""))
+    for name, domain in facts["domains"].items():
+        pair = (
+            domain["num_tokens"] / max(1, selected["num_tokens"]),
+            domain["num_tokens_all"] / whole["num_tokens"],
+        )
+        table.append((f"  {name}", *(f"{share:.1%}" for share in pair)))
+    widths = [max(len(row[column]) for row in table) for column in range(3)]
+    lines = [
+        f"{row[0]:<{widths[0]}}   {row[1]:>{widths[1]}}   {row[2]:>{widths[2]}}".rstrip() for row in table
+    ]
+    return "\n".join([title, "", *lines, *_shortfalls(facts)])
+
+
+def _shortfalls(facts: Mapping[str, Any]) -> list[str]:
+    if facts["short_by"] <= 0 or facts["share_of_documents"] == 1:
+        return []
+    lines = ["", f"short of the budget by {facts['short_by']:,}: no whole documents fill the rest exactly."]
+    for name, domain in facts["domains"].items():
+        if domain.get("short_by"):
+            lines.append(f"  {name}: {domain['short_by']:,} of {domain['budget_tokens']:,}")
+    return lines
+
+
+def _number(value: float | None, sign: str) -> str:
+    return "-" if value is None else f"{value:{sign}.4f}"
+
+
+def _totals(scores: Scores, chosen: Mask) -> dict[str, Any]:
+    """Counts, and means over documents (those that have the number)."""
+    s, forward = scores.s[chosen], scores.nll_forward[chosen]
+    means = {"mean_s": s, "mean_nll_forward": forward, "mean_nll_reverse": forward - s}
+    return {
+        "num_documents": int(chosen.sum()),
+        "num_tokens": int(scores.num_tokens[chosen].sum()),
+        **{name: _mean(values) for name, values in means.items()},
+    }
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float | None:
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else None
+
+
+def _domains(config: SelectConfig, scores: Scores, chosen: Mask) -> dict[str, dict[str, int]]:
+    size = len(scores.names)
+    counts = {
+        "num_documents": np.bincount(scores.domains[chosen], minlength=size),
+        "num_tokens": scores.tokens_by_domain(chosen),
+        "num_documents_all": np.bincount(scores.domains, minlength=size),
+        "num_tokens_all": scores.tokens_by_domain(),
+    }
+    if config.by_domain:
+        counts["budget_tokens"] = np.array(domain_budgets(scores, config.budget_tokens))
+        counts["short_by"] = counts["budget_tokens"] - counts["num_tokens"]
+    return {
+        name: {key: int(column[code]) for key, column in counts.items()}
+        for code, name in enumerate(scores.names)
+    }
+
+
+def _tables(scored: ScoredCorpus, chosen: Mask) -> Iterator[pa.Table]:
+    scores, wanted = scored.scores, scored.wanted(chosen)
+    places, start = scored.rows[wanted], 0
+    for table in documents(scored.corpus, wanted, ["doc_id", "text", "domain"], "writing documents"):
+        here = places[start : start + len(table)]
+        start += len(table)
+        # NaN, the mark of a table without s, becomes null.
+        s = pa.array(scores.s[here], from_pandas=True)
+        columns = [table["doc_id"], table["text"], table["domain"], s, pa.array(scores.num_tokens[here])]
+        yield pa.table(columns, schema=SCHEMA)
+
+
+def _row_groups(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    waiting: list[pa.Table] = []
+    for table in tables:
+        waiting.append(table)
+        if sum(held.nbytes for held in waiting) >= _ROW_GROUP_BYTES:
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
