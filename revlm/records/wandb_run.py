@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,14 +19,44 @@ from revlm.measures.curves import Curves, smooth
 
 # Seconds that an unreachable server may cost before the run goes on offline.
 TIMEOUT = 15
+TAG_LENGTH = 64
+
+
+@dataclass(frozen=True)
+class RunLabels:
+    """Under which W&B lists a run.
+
+    Attributes:
+        group: of runs that belong together.
+        job_type: the command.
+        name: of this run.
+        tags: beside those of `logger.tags`.
+        over_tokens: whether charts run over the tokens trained on.
+    """
+
+    group: str
+    job_type: str
+    name: str
+    tags: Sequence[str]
+    over_tokens: bool = False
 
 
 class WandbRun:
     """One W&B run in a run folder, offline or online."""
 
-    def __init__(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
-        """Open it; an unreachable server means offline, and any other trouble no W&B at all."""
+    def __init__(
+        self, folder: Path, logger: LoggerConfig, config: dict[str, Any], labels: RunLabels | None = None
+    ) -> None:
+        """Open it; an unreachable server means offline, and any other trouble no W&B at all.
+
+        Args:
+            folder: that W&B writes into.
+            logger: offline, online or none, and whose project.
+            config: the run's options.
+            labels: under which W&B lists the run; None: those of a training run.
+        """
         self.run: Any = None
+        self.labels = labels or _training_labels(config)
         if logger.wandb is not WandbMode.none:
             self._guard(lambda: self._open(folder, logger, config))
 
@@ -50,16 +81,17 @@ class WandbRun:
             self.run = None
 
     def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
-        labels = [config["direction"]["module"], config["model"]["name"], config["data"]["language"]]
         options: dict[str, Any] = {
             "project": logger.project,
             "entity": logger.entity,
-            "group": config["name"],
-            "job_type": "train",
-            "name": f"{config['name']}-seed{config['seed']}",
-            "tags": [*labels, *logger.tags],
+            "group": self.labels.group,
+            "job_type": self.labels.job_type,
+            "name": self.labels.name,
+            # W&B refuses longer ones.
+            "tags": [tag[:TAG_LENGTH] for tag in (*self.labels.tags, *logger.tags)],
             "config": config,
-            "dir": str(folder),
+            # A process of W&B's that a parent has started stands in another working folder.
+            "dir": str(folder.absolute()),
             # A continued run joins its first sitting when it is synced.
             "id": _run_id(folder),
             "resume": "allow",
@@ -75,8 +107,9 @@ class WandbRun:
                 raise
             print(f"W&B cannot be reached ({str(error).splitlines()[0]}): logging offline.", flush=True)
             self.run = wandb.init(mode="offline", **options)
-        self.run.define_metric(keys.TOKENS)
-        self.run.define_metric("*", step_metric=keys.TOKENS)
+        if self.labels.over_tokens:
+            self.run.define_metric(keys.TOKENS)
+            self.run.define_metric("*", step_metric=keys.TOKENS)
 
     def _finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
         if samples:
@@ -85,6 +118,16 @@ class WandbRun:
         if summary is not None:
             self.run.summary.update({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
         self.run.finish(exit_code=0 if summary is not None else 1)
+
+
+def _training_labels(config: dict[str, Any]) -> RunLabels:
+    return RunLabels(
+        group=config["name"],
+        job_type="train",
+        name=f"{config['name']}-seed{config['seed']}",
+        tags=(config["direction"]["module"], config["model"]["name"], config["data"]["language"]),
+        over_tokens=True,
+    )
 
 
 def _run_id(folder: Path) -> str:

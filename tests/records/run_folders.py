@@ -71,7 +71,7 @@ def write_run(
     return folder
 
 
-def _metrics(path, rng, steps, tokens, forward, reverse, position, share):  # noqa: PLR0917
+def _metrics(path, rng, steps, tokens, forward, reverse, position, share):
     rows = []
     validate = {round(steps * k / 8) for k in range(9)}
     for step in range(steps + 1):
@@ -91,7 +91,7 @@ def _metrics(path, rng, steps, tokens, forward, reverse, position, share):  # no
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
-def _curves(folder, rng, steps, window, forward, reverse, position):  # noqa: PLR0917
+def _curves(folder, rng, steps, window, forward, reverse, position):
     at = np.arange(window)
     shape = 3.0 * (at + 1.0) ** -0.9
     cross = window * 4 if position is None else position
