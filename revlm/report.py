@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from revlm import cli
 from revlm.config import ReportConfig
@@ -15,60 +15,87 @@ from revlm.errors import UserError
 if TYPE_CHECKING:
     from revlm.records.runs import Run
 
+Found = TypeVar("Found")
+
 
 def report(config: ReportConfig) -> None:
-    """Tables and figures of all finished runs, the table on the terminal, the folder last."""
-    from revlm.records import figures
+    """Tables and figures of all finished runs, the tables on the terminal, the folder last."""
+    from revlm.cache import write_atomically
+    from revlm.records import figures, score_tables
+    from revlm.records.evaluation_runs import evaluation_tables, find_evaluations, read_evaluation
+    from revlm.records.runs import read_run
+    from revlm.records.score_runs import read_selection
 
-    runs, skipped = read_runs(config.runs)
+    folders = find_runs(config.runs)
+    runs, skipped = read_all(folders["training"], read_run)
+    scores, unscored = read_all(folders["scores"], score_tables.read_score_runs)
+    selections, unselected = read_all(folders["selection"], read_selection)
+    # One command may hold several arms, a folder each.
+    arms = [arm for folder in folders["evaluation"] for arm in find_evaluations(folder)]
+    evaluations, unevaluated = read_all(arms, read_evaluation)
+    if not (runs or scores or selections or evaluations):
+        left_out = [*skipped, *unscored, *unselected, *unevaluated]
+        reason = f" Left out: {left_out[0]}" if left_out else ""
+        raise UserError(
+            f"runs={config.runs}: no finished run there: train one with python -m revlm.train, "
+            f"or give a folder or a glob of runs.{reason}"
+        )
     folder = Path(config.run.dir)
-    print(write_tables(runs, skipped, folder / "tables"))
-    figures.draw(runs, folder / "figures")
+    pages = []
+    if runs:
+        pages.append(write_tables(list(runs.values()), skipped, folder / "tables"))
+        figures.draw(list(runs.values()), folder / "figures")
+        skipped = []
+    if scores:
+        every = [run for together in scores.values() for run in together]
+        pages.append(score_tables.write_scores(every, unscored, folder / "tables"))
+        unscored = []
+    if selections:
+        pages.append(score_tables.write_selections(selections, unselected, folder / "tables"))
+        unselected = []
+    if evaluations:
+        pages.append(evaluation_tables(evaluations))
+        write_atomically(folder / "tables" / "evaluations.md", pages[-1])
+    # What no page has told yet.
+    pages += score_tables.left_out_section([*skipped, *unscored, *unselected, *unevaluated])
+    print("\n".join(pages))
     print(folder)
 
 
-def read_runs(pattern: str) -> tuple[list[Run], list[str]]:
-    """Finished runs, and for each one left out a line that says why.
+def read_all(folders: Iterable[Path], read: Callable[[Path], Found]) -> tuple[dict[Path, Found], list[str]]:
+    """What can be read, by folder, and for each one left out a line that says why."""
+    found, skipped = dict[Path, Found](), []
+    for folder in folders:
+        try:
+            found[folder] = read(folder)
+        except UserError as error:
+            skipped.append(str(error))
+    return found, skipped
+
+
+def find_runs(pattern: str) -> dict[str, list[Path]]:
+    """Folders of runs, finished or not, by kind and name, the kinds of `score_runs.KINDS`.
 
     Args:
         pattern: a folder or a glob; what it names is searched at any depth.
-
-    Raises:
-        UserError: there is no finished run.
     """
-    from revlm.records.runs import read_run
+    from revlm.records.score_runs import KINDS, kind_of
 
-    runs, skipped = [], []
-    for folder in find_runs(pattern):
-        try:
-            runs.append(read_run(folder))
-        except UserError as error:
-            skipped.append(str(error))
-    if not runs:
-        reason = f" Left out: {skipped[0]}" if skipped else ""
-        raise UserError(
-            f"runs={pattern}: no finished run there: train one with python -m revlm.train, "
-            f"or give a folder or a glob of runs.{reason}"
-        )
-    return runs, skipped
-
-
-def find_runs(pattern: str) -> Iterator[Path]:
-    """Run folders, finished or not, by name: those that hold config.yaml or a file of results."""
-    from revlm.records.runs import CONFIG, METRICS, SUMMARY
-
+    found: dict[str, list[Path]] = {kind: [] for kind, _ in KINDS}
     seen: set[str] = set()
     # Path.glob takes no absolute pattern; a folder's own name may hold brackets.
     roots = [pattern] if Path(pattern).is_dir() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
     for root in roots:
         for folder, subfolders, files in os.walk(root):
             subfolders.sort()
-            if not {CONFIG, METRICS, SUMMARY}.isdisjoint(files):
+            kind = kind_of([*files, *subfolders])
+            if kind:
                 # What lies deeper belongs to this run.
                 subfolders.clear()
                 if os.path.realpath(folder) not in seen:
                     seen.add(os.path.realpath(folder))
-                    yield Path(folder)
+                    found[kind].append(Path(folder))
+    return found
 
 
 def write_tables(runs: list[Run], skipped: list[str], folder: Path) -> str:

@@ -11,12 +11,13 @@ PACKAGE = Path(revlm.__file__).parent
 
 # Rooms in the order in which the data flows; inside a room, modules in theirs.
 HOUSE = {
-    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction"],
+    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup"],
     "data": [
         "__init__",
         "document",
         "samples",
         "sample",
+        "benchmarks",
         "caps",
         "files",
         "hub",
@@ -29,10 +30,20 @@ HOUSE = {
         "streams",
         "datamodule",
     ],
-    "models": ["__init__", "nll", "backbone", "language_model", "generation"],
-    "measures": ["__init__", "curves", "scoring", "correlations"],
-    "scores": ["__init__", "table", "shards", "merge", "agreement", "confounds"],
-    "selection": ["__init__", "table", "dsir", "rules", "budget", "write"],
+    "models": ["__init__", "nll", "backbone", "generation", "language_model"],
+    "measures": ["__init__", "curves", "scoring", "tasks", "evaluation", "paired", "correlations"],
+    "scores": [
+        "__init__",
+        "table",
+        "columns",
+        "shards",
+        "merge",
+        "join",
+        "combine",
+        "agreement",
+        "confounds",
+    ],
+    "selection": ["__init__", "table", "join", "dsir", "rules", "budget", "choice", "write"],
     "training": ["__init__", "optimizers", "modules", "callbacks", "checkpoints", "trainer", "build"],
     "records": [
         "__init__",
@@ -45,11 +56,18 @@ HOUSE = {
         "drawing",
         "captions",
         "figures",
-        "score_figures",
         "tables",
+        "usage",
+        "model_card",
+        "score_runs",
+        "score_captions",
+        "score_panels",
+        "score_figures",
+        "score_tables",
+        "evaluation_runs",
     ],
     "integrations": ["__init__", "datatrove", "executors"],
-    "doors": ["cli", "train", "score", "select", "report"],
+    "doors": ["cli", "train", "score", "generate", "export", "select", "evaluate", "report"],
 }
 RANK = {
     (room, module): (floor, line)
@@ -110,6 +128,8 @@ def test_only_one_module_knows_wandb():
 
 def test_pages_never_load_a_model():
     """Figures and tables are made from result files alone."""
-    for name in ("runs", "sweeps", "drawing", "captions", "figures", "tables"):
+    names = ("runs", "sweeps", "drawing", "captions", "figures", "tables", "usage", "model_card")
+    scores = ("score_runs", "score_captions", "score_panels", "score_figures", "score_tables")
+    for name in names + scores:
         for imported in imports(PACKAGE / "records" / f"{name}.py"):
             assert place(imported)[0] not in {"models", "training"}, f"{name} imports {imported}"

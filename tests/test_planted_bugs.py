@@ -115,6 +115,37 @@ BUGS = [
         "measures/test_curves.py::test_bootstrap_intervals_follow_documents",
     ),
     (
+        "reverse losses stay in the order in which they were read",
+        "revlm/measures/scoring.py",
+        "                nll[direction.number, order] = body\n",
+        "                nll[direction.number, at : at + length] = body\n",
+        "measures/test_scoring.py::test_losses_stand_at_their_token",
+    ),
+    (
+        "the scorer reads forward twice",
+        "revlm/measures/scoring.py",
+        "for direction in directions for item in items]",
+        (
+            "for direction in directions for item in items]\n"
+            "                rows = [(Direction.FORWARD, item) for _, item in rows]"
+        ),
+        "measures/test_scoring.py::test_scores_equal_a_naive_loop",
+    ),
+    (
+        "a marker is believed without its checksum",
+        "revlm/scores/shards.py",
+        ' and said["sha256"] == file_hash(path)',
+        "",
+        "scores/test_shards.py::test_a_damaged_shard_is_named_and_scored_again",
+    ),
+    (
+        "a run goes on with another model",
+        "revlm/scores/shards.py",
+        "if begun.get(name) != value:",
+        'if begun.get(name) != value and name != "model":',
+        "scores/test_shards.py::test_a_run_never_goes_on_with_something_else",
+    ),
+    (
         "a continued run begins its data anew",
         "revlm/data/datamodule.py",
         "return StatefulDataLoader(",

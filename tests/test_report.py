@@ -1,13 +1,21 @@
 """python -m revlm.report, as a user runs it."""
 
 import csv
+import json
 import subprocess
 import sys
 import time
 
 import pytest
 
+from revlm import report as command
+from revlm.config import ReportConfig
+from revlm.config.shared import FolderConfig
+from revlm.errors import UserError
+from revlm.scores.agreement import gather
 from tests.records.run_folders import write_run
+from tests.records.test_evaluation_runs import evaluation
+from tests.scores.score_folders import documents, plain_s, write_score_run
 
 
 @pytest.fixture
@@ -102,3 +110,105 @@ def test_help_is_quick(report):
     done = report("--help")
     assert "runs: runs" in done.stdout
     assert time.monotonic() - start < 4
+
+
+@pytest.fixture
+def scored(corpus, tmp_path):
+    """A scoring run, one of two models, and a selection, as the commands leave them."""
+    root, columns = tmp_path / "runs", documents(corpus)
+    write_score_run(root / "score/one", columns, about={"model": "llama_1m"})
+    both = root / "score/both"
+    folders = {
+        name: write_score_run(both / "models" / name, columns, plain_s(columns, seed), about={"model": name})
+        for seed, name in enumerate("ab")
+    }
+    gather(folders, both)
+    (both / "config.yaml").write_text("model: {}\n")
+    selection = root / "select/top_s_1000_0"
+    selection.mkdir(parents=True)
+    (selection / "config.yaml").write_text("rule: {}\n")
+    facts = {
+        "rule": "top_s", "column": "s", "budget_tokens": 1000, "num_tokens": 990, "num_documents": 7, "seed": 0,
+        "selected": {"mean_s": 0.125}, "all": {"mean_s": -0.25},
+    }  # fmt: skip
+    (selection / "selection.json").write_text(json.dumps(facts))
+    return root
+
+
+def gathered(root, tmp_path):
+    """The report over a folder, made in this process: its tables by name."""
+    command.report(ReportConfig(runs=str(root), run=FolderConfig(dir=str(tmp_path / "report"))))
+    return {path.name: path.read_text() for path in sorted((tmp_path / "report/tables").iterdir())}
+
+
+def test_scores_and_selections_are_reported_without_training_runs(scored, tmp_path):
+    """Scoring runs and selections alone make a report, without tables or figures of training."""
+    assert list(gathered(scored, tmp_path)) == ["scores.csv", "scores.md", "selections.csv", "selections.md"]
+    assert not (tmp_path / "report/figures").exists()
+
+
+def test_scores_are_told_by_run_model_and_domain(scored, tmp_path):
+    """Each run has a row with its mean of s and interval; several models have one for the mean and one each."""
+    tables = gathered(scored, tmp_path)
+    rows = list(csv.DictReader(tables["scores.csv"].splitlines()))
+    whole = [row for row in rows if row["of"] == "corpus"]
+    assert [row["model"] for row in whole] == ["mean of a, b", "a", "b", "llama_1m"]
+    summary = json.loads((scored / "score/one/score.json").read_text())
+    assert float(whole[-1]["s"]) == pytest.approx(summary["s"])
+    assert float(whole[-1]["s_low"]) < summary["s"] < float(whole[-1]["s_high"])
+    assert {row["domain"] for row in rows if row["of"] == "domain"} == set(summary["by_domain"])
+    assert f"{summary['s']:+.4f} [" in tables["scores.md"]
+
+
+def test_selections_are_told_with_their_mean(scored, tmp_path):
+    """A selection has a row with rule, budget, counts and the mean of s in it and in all."""
+    page = gathered(scored, tmp_path)["selections.md"]
+    assert all(part in page for part in ("top_s", "1,000", "990", "+0.1250", "-0.2500"))
+
+
+def test_training_runs_are_reported_as_ever_beside_scores(scored, sweep, tmp_path):
+    """Scoring runs and selections among training runs change no byte of the tables of training."""
+    beside = gathered(scored, tmp_path)
+    alone = gathered(scored / "from_scratch_*", tmp_path / "alone")
+    assert set(alone) == {"runs.csv", "sweep.csv", "sweep.md"}
+    assert {name: beside[name] for name in alone} == alone
+    assert "Left out" not in beside["sweep.md"]
+
+
+def test_unfinished_scoring_runs_are_named(scored, tmp_path):
+    """A scoring run without its summary is left out by name, as one that can be continued."""
+    (scored / "score/one/score.json").unlink()
+    page = gathered(scored, tmp_path)["scores.md"]
+    assert "## Left out: 1" in page
+    assert "score/one: no score.json, so this scoring run is not finished" in page
+
+
+def test_what_no_page_can_tell_is_printed(scored, tmp_path, capsys):
+    """A damaged training run among scoring runs only is named on the terminal."""
+    write_run(scored / "from_scratch_mixed/run_0")
+    (scored / "from_scratch_mixed/run_0/curves.csv").unlink()
+    gathered(scored, tmp_path)
+    assert "curves.csv: the file is missing" in capsys.readouterr().out
+
+
+def test_only_unfinished_runs_are_the_users_to_mend(scored, tmp_path):
+    """Where nothing is finished the error says why the first run is not, and nothing is written."""
+    for path in [*scored.glob("score/*/score.json"), *scored.glob("select/*/selection.json")]:
+        path.write_text("{")
+    with pytest.raises(UserError, match=r"no finished run there.*score\.json"):
+        gathered(scored, tmp_path)
+    assert not (tmp_path / "report").exists()
+
+
+def test_evaluations_have_a_page_of_their_own(tmp_path):
+    """Arms of one command and single evaluations share one table with their paired differences."""
+    evaluation(tmp_path / "runs" / "one", [1, 0, 1, 1])
+    (tmp_path / "runs" / "both").mkdir()
+    (tmp_path / "runs" / "both" / "config.yaml").write_text("{}")
+    evaluation(tmp_path / "runs" / "both" / "arms" / "reverse", [0, 0, 1, 0], direction="reverse")
+    command.report(ReportConfig(runs=str(tmp_path / "runs"), run=FolderConfig(dir=str(tmp_path / "report"))))
+    page = (tmp_path / "report" / "tables" / "evaluations.md").read_text()
+    assert "0.750" in page
+    assert "0.250" in page
+    assert "Paired differences" in page
+    assert not (tmp_path / "report" / "tables" / "sweep.md").exists()

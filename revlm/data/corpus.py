@@ -17,8 +17,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from revlm.cache import atomic_folder, digest
-from revlm.config import CorpusConfig, Source
+from revlm.config import CorpusConfig, Source, Unreadable
 from revlm.data.caps import Caps
+from revlm.data.controls import base_source, read_arrow, read_markov, read_shuffled_words
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
 from revlm.data.hub import read_hub
@@ -33,11 +34,17 @@ _BATCH_BYTES = 8_000_000
 _BATCH_DOCUMENTS = 4096
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-_READERS: dict[Source, Callable[[CorpusConfig], Iterator[Document]]] = {
-    Source.sample: read_sample,
+# Each takes a list that collects one line for each damaged file.
+_READERS: dict[Source, Callable[[CorpusConfig, list[str]], Iterator[Document]]] = {
+    Source.sample: lambda config, _: read_sample(config),
     Source.files: read_files,
-    Source.hub: read_hub,
+    Source.hub: lambda config, _: read_hub(config),
+    Source.shuffled_words: read_shuffled_words,
+    Source.markov: read_markov,
+    Source.arrow: lambda config, _: read_arrow(config),
 }
+# Made to measure; data.domains speaks of what they are made from.
+_GENERATED = {Source.markov, Source.arrow}
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,13 @@ class Corpus:
         fingerprint: hash of all (doc_id, text, domain, language) in order; the same on every
             machine and under every path.
         skipped: why documents were left out, and how many: "empty" ones and exact "duplicate"s.
+        unreadable: a line for each damaged file, with `data.unreadable=skip`.
     """
 
     dataset: datasets.Dataset
     fingerprint: str
     skipped: dict[str, int]
+    unreadable: list[str]
 
 
 def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
@@ -63,7 +72,7 @@ def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
     Caps of sample and files keep documents in the order of a hash of their id, so that the choice
     depends on no order of files and a smaller cap keeps a subset of what a larger one keeps (apart
     from documents larger than the cap, which are passed over). They need two passes over the
-    source. Caps of the hub keep the beginning of the stream and read no further than needed.
+    source. Caps of the hub, and of text that is made, keep the beginning and read no further than needed.
 
     Memory is flat in the size of texts: a document costs a few hundred bytes while a corpus is built.
 
@@ -75,7 +84,7 @@ def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
         with atomic_folder(folder) as building:
             if building is not None:
                 _build(config, building)
-        return _open(folder)
+        corpus = _open(folder)
     except OSError as error:
         if error.errno in _NO_ACCESS:
             raise UserError(
@@ -88,6 +97,9 @@ def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
             f"no space left in {folder.parent} ({free} bytes free): free some, set cache.dir to a folder "
             "on a larger disk, or read less with data.max_bytes."
         ) from error
+    if corpus.unreadable and config.unreadable is Unreadable.refuse:
+        raise UserError(corpus.unreadable[0])
+    return corpus
 
 
 def content_key(text: str) -> bytes:
@@ -141,7 +153,7 @@ def _open(folder: Path) -> Corpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         dataset = datasets.Dataset.from_file(str(folder / "corpus.arrow"))
-        corpus = Corpus(dataset, facts["fingerprint"], facts["skipped"])
+        corpus = Corpus(dataset, facts["fingerprint"], facts["skipped"], facts["unreadable"])
         whole = len(dataset) == facts["documents"]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"{folder} is damaged: delete it, and the next run builds it again.") from error
@@ -153,21 +165,28 @@ def _open(folder: Path) -> Corpus:
 def _key(config: CorpusConfig) -> str:
     """Everything that decides what the corpus holds, the code that reads it included."""
     here = Path(__file__).parent
-    code = [here / f"{name}.py" for name in ("corpus", "caps", "document", config.source.value)]
-    if config.source is Source.sample:
+    base = base_source(config)
+    is_control = base is not config.source
+    readers = ([base.value] if base else []) + (["controls"] if is_control else [])
+    code = [here / f"{name}.py" for name in ("corpus", "caps", "document", *readers)]
+    if base is Source.sample:
         code += sorted((here / "samples").glob("*.py"))
     caps = (config.max_bytes_per_domain, config.max_bytes, config.max_documents)
-    options = (config.source.value, config.language, config.domains, caps)
+    seed = config.seed if is_control else None
+    options = (config.source.value, config.language, config.domains, caps, seed)
     return digest(options, _origin(config), [hashlib.sha256(path.read_bytes()).hexdigest() for path in code])
 
 
 def _origin(config: CorpusConfig) -> list[Any]:
-    if config.source is Source.sample:
+    base = base_source(config)
+    if base is None:
+        return []
+    if base is Source.sample:
         sources = sample_sources(config.language, config.domains)
         require_packages(sources)
         return sorted({source.requirement for source in sources})
     columns = [config.text, config.id, config.domain, config.label]
-    if config.source is Source.files:
+    if base is Source.files:
         # A link to nowhere is reported when it is opened.
         stats = [(f, f.path.stat() if f.path.exists() else f.path.lstat()) for f in find_files(config)]
         return [
@@ -184,33 +203,38 @@ def _origin(config: CorpusConfig) -> list[Any]:
 
 def _build(config: CorpusConfig, folder: Path) -> None:
     caps = Caps(config)
-    skipped = {"empty": 0, "duplicate": 0}
-    if config.source is Source.hub:
-        documents = _beginning(caps, _checked(config, skipped))
+    skipped, unreadable = {"empty": 0, "duplicate": 0}, list[str]()
+    if config.source is Source.hub or config.source in _GENERATED:
+        documents = _beginning(caps, _checked(config, skipped, unreadable))
     elif caps.any:
-        chosen = _chosen(caps, skipped)
-        again = enumerate(_checked(config, {"empty": 0, "duplicate": 0}))
+        chosen = _chosen(caps, skipped, unreadable)
+        again = enumerate(_checked(config, {"empty": 0, "duplicate": 0}, unreadable))
         documents = (document for number, document in again if number < len(chosen) and chosen[number])
     else:
-        documents = _checked(config, skipped)
+        documents = _checked(config, skipped, unreadable)
     facts = _write(documents, folder / "corpus.arrow")
     if not facts["documents"]:
+        if unreadable:
+            raise UserError(unreadable[0])
         raise UserError(
             f"data={config.source.value} gives an empty corpus ({skipped['empty']} empty and "
             f"{skipped['duplicate']} duplicate documents were skipped): check data.path, data.text and "
             "data.domains, and raise data.max_bytes_per_domain, data.max_bytes or data.max_documents."
         )
-    (folder / "corpus.json").write_text(json.dumps({**facts, "skipped": skipped}), encoding="utf-8")
+    (folder / "corpus.json").write_text(
+        json.dumps({**facts, "skipped": skipped, "unreadable": unreadable}), encoding="utf-8"
+    )
 
 
-def _checked(config: CorpusConfig, skipped: dict[str, int]) -> Iterator[Document]:
+def _checked(config: CorpusConfig, skipped: dict[str, int], unreadable: list[str]) -> Iterator[Document]:
     """Documents of the chosen domains, each content once; counts what it drops in `skipped`."""
     ids: set[bytes] = set()
     contents: set[bytes] = set()
     domains: set[str] = set()
-    for document in _tracked(_READERS[config.source](config)):
+    wanted = _wanted(config)
+    for document in _tracked(_READERS[config.source](config, unreadable)):
         domains.add(document.domain)
-        if config.domains and document.domain not in config.domains:
+        if wanted and document.domain not in wanted:
             continue
         check_text(document.text, document.doc_id)
         # Files are checked where both places can be named.
@@ -224,11 +248,16 @@ def _checked(config: CorpusConfig, skipped: dict[str, int]) -> Iterator[Document
         else:
             contents.add(content)
             yield document
-    for domain in config.domains or ():
+    for domain in wanted:
         if domain not in domains:
             raise UserError(
                 f"data.domains: no document has the domain {domain!r}: {nearest(domain, domains)}"
             )
+
+
+def _wanted(config: CorpusConfig) -> list[str]:
+    """Domains to keep of what the reader gives; none: all."""
+    return [] if config.source in _GENERATED else config.domains or []
 
 
 def _tracked(documents: Iterable[Document]) -> Iterator[Document]:
@@ -248,13 +277,13 @@ def _add_id(ids: set[bytes], doc_id: str, config: CorpusConfig) -> None:
     ids.add(key)
 
 
-def _chosen(caps: Caps, skipped: dict[str, int]) -> npt.NDArray[np.bool_]:
+def _chosen(caps: Caps, skipped: dict[str, int], unreadable: list[str]) -> npt.NDArray[np.bool_]:
     """Which of the checked documents the caps keep: a first pass over ids and sizes."""
     order: list[tuple[int, int]] = []
     sizes: list[int] = []
     domains: list[str] = []
     names: dict[str, str] = {}
-    for number, document in enumerate(_checked(caps.config, skipped)):
+    for number, document in enumerate(_checked(caps.config, skipped, unreadable)):
         hashed = hashlib.blake2b(document.doc_id.encode(), digest_size=8).digest()
         order.append((int.from_bytes(hashed, "big"), number))
         sizes.append(len(document.text.encode()))
@@ -271,7 +300,9 @@ def _beginning(caps: Caps, documents: Iterator[Document]) -> Iterator[Document]:
     for document in documents:
         if caps.admit(document.domain, len(document.text.encode())):
             yield document
-        wanted = set(config.domains) if config.domains else None if config.domain else {document.domain}
+        domains = _wanted(config)
+        by_column = config.domain and config.source not in _GENERATED
+        wanted = set(domains) if domains else None if by_column else {document.domain}
         if caps.full or (wanted is not None and wanted <= caps.full_domains):
             return
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from revlm.direction import Direction
+from revlm.markup import csv_text, markdown
 from revlm.records.runs import Run, number, read_run
 from revlm.records.sweeps import Arm, Comparison, Estimate, compare, gather
 
-__all__ = ["Run", "compare", "gather", "read_run", "summary_table"]
+__all__ = ["Run", "compare", "gather", "markdown", "read_run", "summary_table"]
 
 MEASURES = ("nll_forward", "nll_reverse", "gap")
 RUN_COLUMNS = (
@@ -93,7 +93,7 @@ def gap_text(summary: Mapping[str, Any]) -> str:
 
 def runs_csv(runs: Iterable[Run]) -> str:
     """One row a run, as it ended."""
-    return _csv(RUN_COLUMNS, [_run_row(run) for run in runs])
+    return csv_text(RUN_COLUMNS, [_run_row(run) for run in runs])
 
 
 def sweep_csv(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> str:
@@ -115,7 +115,7 @@ def sweep_csv(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> str:
         }
         for pair in comparisons
     ]
-    return _csv(SWEEP_COLUMNS, rows)
+    return csv_text(SWEEP_COLUMNS, rows)
 
 
 def sweep_markdown(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> str:
@@ -129,21 +129,6 @@ def sweep_markdown(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> st
     if comparisons:
         parts += ["## Paired differences", _comparison_table(comparisons, varying), COMPARISON_NOTES]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table whose columns line up in a terminal, wide characters included."""
-    from rich.cells import cell_len
-
-    table = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
-    widths = [max(3, *(cell_len(cell) for cell in column)) for column in zip(*table, strict=True)]
-    table.insert(1, ["-" * width for width in widths])
-    return "\n".join(
-        "| "
-        + " | ".join(cell + " " * (width - cell_len(cell)) for cell, width in zip(row, widths, strict=True))
-        + " |"
-        for row in table
-    )
 
 
 def _cells(arm: Arm) -> list[str]:
@@ -199,14 +184,6 @@ def _columns(value: Estimate, seeds: Sequence[int]) -> dict[str, Any]:
         "n": value.n,
         "seeds": " ".join(map(str, seeds)),
     }
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, columns, restval="", extrasaction="ignore", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
 
 
 def _start_gap(summary: Mapping[str, Any]) -> float | None:
