@@ -42,6 +42,8 @@ check: install  ## ruff, types and the fast tests, before each commit
 bench: install  ## measure speed and memory, as ratios in one run
 	$(RUN) benchmarks.tokens_memory
 	$(RUN) benchmarks.training_speed
+	$(RUN) benchmarks.scoring_speed
+	$(RUN) benchmarks.scoring_memory
 
 clean:  ## remove what make made; runs/ stays
 	rm -rf $(VENV) build *.egg-info

@@ -187,8 +187,9 @@ def read_arrow(config: CorpusConfig) -> Iterator[Document]:
     entries, looked up by one token.
     Reverse meets the words first. Any three are independent, so a reader that makes no more of the
     words behind than of single ones and pairs finds each word uniform: exactly, whatever it has
-    learned and however it adds their evidence up. It pays 6 ln 4 nats, twice of what there is to
+    learned and however it adds their evidence up. It pays 6 ln 4 nats, twice what there is to
     pay. Only three words together tell the others; the arrow fades as reverse learns that too.
+    While little is learned its sign is not known: the names alone are easy to find in reverse.
 
     Raises:
         UserError: nothing is capped, or a base text is asked for.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import dill
+import multiprocess
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
@@ -107,6 +108,8 @@ def score_by_workers(scores: ShardedScores, shards: list[int], executor: Executo
     logger.remove()
     with _progress(scores):
         if executor is Executor.local:
+            # Workers are forked from a process that has imported everything and begun nothing.
+            multiprocess.set_forkserver_preload([__name__])
             QuietLocalExecutor(**common).run()
         else:
             _run_on_ray(common)

@@ -124,6 +124,7 @@ class ShardedScores:
             "corpus": self.corpus.fingerprint,
             "window": self.scorer.layout.window,
             "min_tokens": config.min_tokens,
+            "tokens": config.tokens,
             "shard_tokens": config.shard_tokens,
             "batch_tokens": self.scorer.batch_tokens,
             "curves": asdict(config.curves),

@@ -133,7 +133,7 @@ def test_controls_are_the_same_in_every_process(tmp_path, base):
 def test_controls_are_the_same_on_every_machine():
     """A fixed seed gives the text that it gave when this was written."""
     document = next(read_arrow(control("arrow", max_documents=1)))
-    assert document.text.startswith(" * b h k m q w\n & b e l o q v\n Q a h k n t u\n")
+    assert document.text == " * b h k m q w\n & b e l o q v\n Q a h k n t u\n K c g i m s w\n"
     assert controls._numbers(1, "a/b", 2).tolist() == [0x922F6D03DF5D75AC, 0x68A6608CF0A938ED]
 
 
@@ -272,7 +272,7 @@ def test_arrow_words_tell_nothing_by_pairs():
 
 def test_arrow_names_are_drawn_uniformly():
     """Each of the 64 names begins its share of the lines."""
-    texts = (document.text for document in read_arrow(control("arrow", max_documents=800)))
+    texts = (document.text for document in read_arrow(control("arrow", max_documents=3200)))
     counts = Counter(line[1] for text in texts for line in text.splitlines())
     assert len(counts) == 64
     assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 63 + 5 * math.sqrt(2 * 63)
@@ -280,7 +280,7 @@ def test_arrow_names_are_drawn_uniformly():
 
 @pytest.mark.parametrize("source", ["markov", "arrow"])
 @pytest.mark.parametrize(
-    "cap", [{"max_documents": 7}, {"max_bytes": 9000}, {"max_bytes_per_domain": 9000}], ids=str
+    "cap", [{"max_documents": 7}, {"max_bytes": 8000}, {"max_bytes_per_domain": 8000}], ids=str
 )
 def test_caps_say_how_much_is_made(tmp_path, base, source, cap):
     """A made corpus fills its cap, stands under its own name, and goes on where a smaller one ends."""
@@ -290,7 +290,7 @@ def test_caps_say_how_much_is_made(tmp_path, base, source, cap):
         for times in (1, 3)
     )
     size = sum(len(text) for text in small.dataset["text"])
-    assert len(small.dataset) == 7 if "max_documents" in cap else 7500 < size <= 9000
+    assert len(small.dataset) == 7 if "max_documents" in cap else 6500 < size <= 8000
     assert set(small.dataset["domain"]) == {source}
     assert large.dataset["doc_id"][: len(small.dataset)] == small.dataset["doc_id"][:]
     assert len(large.dataset) > 2 * len(small.dataset)
