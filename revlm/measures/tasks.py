@@ -146,7 +146,7 @@ def offline_task(
 
 def _stock(name: str, manager: TaskManager) -> list[Task | Group]:
     if name not in manager.all_tasks:
-        known = [*BENCHMARKS, *manager.all_tasks]
+        known = list(dict.fromkeys([*BENCHMARKS, *manager.all_tasks]))
         near = difflib.get_close_matches(name, known, n=3)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
         raise UserError(
