@@ -20,7 +20,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from benchmarks.memory import Peak
-from benchmarks.scoring_speed import DATA, SHAPE
+from benchmarks.scoring_speed import DATA
 from revlm.cache import default_cache
 from revlm.config import CorpusConfig, CurvesConfig, ModelConfig, ScoreConfig, Source
 from revlm.data.corpus import load_corpus
@@ -31,6 +31,14 @@ from revlm.scores.merge import merge
 from revlm.scores.shards import Job, ShardedScores
 
 LARGE_VOCABULARY = 256_000
+# What is measured grows with text and vocabulary, not with the body.
+SHAPE = {
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "tie_word_embeddings": True,
+}
 CAPPED = {
     "hidden_size": 64,
     "intermediate_size": 128,
@@ -50,7 +58,7 @@ def make_model(folder: Path, texts: list[str], case: str) -> None:
         config = AutoConfig.for_model("gemma2", vocab_size=LARGE_VOCABULARY, **CAPPED)
         model = AutoModelForCausalLM.from_config(config)
     else:
-        large = {"vocab_size": LARGE_VOCABULARY, "hidden_size": 64} if case == "vocabulary" else {}
+        large = {"vocab_size": LARGE_VOCABULARY} if case == "vocabulary" else {}
         model = from_config(ModelConfig(config=SHAPE | large), tokenizer, 257)
     facts = {"directions": ["forward", "reverse"], "window": 256}
     export(model, tokenizer, folder, facts | {"tokenizer_fingerprint": tokenizer_fingerprint(tokenizer)})
