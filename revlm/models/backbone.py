@@ -136,9 +136,7 @@ def from_pretrained(source: str, row_length: int, *, dtype: torch.dtype = torch.
         UserError: it cannot be read, or its context is shorter than a row.
     """
     try:
-        model, loading = AutoModelForCausalLM.from_pretrained(
-            source, dtype=dtype, attn_implementation="sdpa", output_loading_info=True
-        )
+        model, loading = AutoModelForCausalLM.from_pretrained(source, dtype=dtype, output_loading_info=True)
     except Exception as error:
         # Files may be absent, cut short, or of another architecture: each library says so in its own way.
         raise UserError(unreadable(source, error)) from error

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from revlm.config import InitConfig, ModelConfig
 from revlm.data.streams import EvalStream, Layout
@@ -327,3 +327,14 @@ def test_direction_tags_leave_what_smollm2_knows(smollm2):
     assert tagged.config.vocab_size == len(tokenizer) == size + 2
     assert logits(tagged).shape[-1] == size + 2
     assert torch.allclose(logits(tagged)[..., :size], logits(model), atol=1e-4)
+
+
+def test_an_architecture_without_sdpa_is_read_too(tokenizer, tmp_path):
+    """Soft-capped attention has a slower kernel of its own; that is no reason to refuse the model."""
+    config = AutoConfig.for_model(
+        "gemma2", vocab_size=512, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=2, head_dim=16, max_position_embeddings=128,
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    export(model, tokenizer, tmp_path / "model", {})
+    assert from_pretrained(str(tmp_path / "model"), 64).config._attn_implementation == "eager"
