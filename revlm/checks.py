@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from revlm.config import DirectionConfig, Module, TrainConfig
+from revlm.config import DataConfig, DirectionConfig, Module, Part, TrainConfig
 from revlm.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -19,8 +19,8 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
         "set it to 1 or more",
         lambda value: value >= 1,
         (
-            "data.window data.segment_tokens data.max_bytes data.max_bytes_per_domain data.max_documents "
-            "data.max_val_tokens tokenizer.max_bytes budget.tokens budget.batch_size budget.micro_batch_size "
+            "data.window data.segment_tokens data.max_bytes data.max_bytes_per_domain data.max_bytes_per_document data.max_documents "
+            "data.without_bytes_per_domain data.max_val_tokens tokenizer.max_bytes budget.tokens budget.batch_size budget.micro_batch_size "
             "budget.validations trainer.devices trainer.num_nodes trainer.log_every_n_steps "
             "trainer.checkpoint_every_n_steps curves.smoothing curves.hold "
             "window min_tokens batch_tokens shard_tokens workers budget_tokens num_tokens samples batch_size limit "
@@ -43,7 +43,7 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
     ),
     ("a share of probability above 0, at most 1", lambda value: 0 < value <= 1, "top_p"),
     (
-        "a share of held-out documents lies between 0 and 1, both excluded: every run validates",
+        "a share of held-out documents lies between 0 and 1, both excluded",
         lambda value: 0 < value < 1,
         "data.val_fraction",
     ),
@@ -75,6 +75,7 @@ def check(config: Any) -> None:
                 raise UserError(f"{name}={value}: {rule}.")
     if isinstance(config, TrainConfig):
         _check_directions(config.direction)
+        _check_split(config.data)
 
 
 def option(config: Any, name: str) -> Any:
@@ -93,4 +94,17 @@ def _check_directions(direction: DirectionConfig) -> None:
             f"direction.module={direction.module.value} with direction.reverse_ratio="
             f"{direction.reverse_ratio}: module and data disagree; "
             "set both together with direction=forward, reverse or mixed."
+        )
+
+
+def _check_split(data: DataConfig) -> None:
+    """Training splits whole documents: what is held out for one command is so for all of them."""
+    if data.part is not Part.all:
+        raise UserError(
+            f"data.part={data.part.value}: training makes the split itself and reads both parts: leave data.part out."
+        )
+    if data.max_bytes_per_document is not None:
+        raise UserError(
+            f"data.max_bytes_per_document={data.max_bytes_per_document}: a document's beginning may fall on the other "
+            "side of the split than the document: leave it out; training cuts long documents into windows."
         )

@@ -43,6 +43,14 @@ class Granularity(Enum):
     segment = "segment"  # runs of data.segment_tokens tokens
 
 
+class Part(Enum):
+    """A side of the split that training makes."""
+
+    all = "all"
+    training = "training"
+    held_out = "held_out"
+
+
 class Unreadable(Enum):
     """What to do about a damaged file of `data=files`."""
 
@@ -58,6 +66,16 @@ class CorpusConfig:
     language: str = "en"
     # Keep only these domains; null keeps all. markov: of the base text.
     domains: list[str] | None = None
+    # Which side of the split that training makes of the same text. It goes by the content of whole
+    # documents alone, so whatever else is chosen, no document ever changes sides.
+    part: Part = Part.all
+    # Share of documents held out, decided before directions exist; training: above 0.
+    val_fraction: float = 0.1
+    # Keep of each document its beginning, up to the last white space within so many bytes.
+    max_bytes_per_document: int | None = None
+    # Leave out what max_bytes_per_domain would keep with this value: text that is new to a model
+    # which was trained on that.
+    without_bytes_per_domain: int | None = None
     # Caps count UTF-8 bytes of text. Which documents stay is decided by a hash of their id; of a
     # stream from the hub, and of text made by markov and arrow, the beginning stays.
     max_bytes_per_domain: int | None = None
@@ -89,8 +107,6 @@ class DataConfig(CorpusConfig):
     packing: Packing = Packing.packed
     granularity: Granularity = Granularity.token
     segment_tokens: int = 8
-    # Share of documents held out, decided by a hash of the content before directions exist; above 0.
-    val_fraction: float = 0.05
     # Held-out body tokens that each validation reads, in either direction; null reads all.
     max_val_tokens: int | None = 50_000
     num_workers: int = 0

@@ -112,6 +112,9 @@ class BudgetConfig:
 
     # Input tokens, BOS and padding included: steps = tokens / (batch_size * row length).
     tokens: int = 1_500_000
+    # Count them in each direction apart: a mixed run then reads twice as many, as many in either
+    # direction as a run of one direction, and costs twice as much.
+    per_direction: bool = False
     # Rows in an optimiser step, over all ranks and accumulation.
     batch_size: int = 8
     # Rows in one forward pass of one rank; null: batch_size / ranks.

@@ -8,6 +8,9 @@ from revlm.config import CorpusConfig
 from revlm.errors import UserError
 
 
+CAPS = ("max_bytes_per_domain", "max_bytes", "max_documents", "without_bytes_per_domain")
+
+
 @dataclass
 class Caps:
     """Which documents still fit, asked for one document after the other."""
@@ -18,22 +21,24 @@ class Caps:
     domain_bytes: dict[str, int] = field(default_factory=dict)
     full_domains: set[str] = field(default_factory=set)
     full: bool = False
+    # What data.without_bytes_per_domain leaves out.
+    others: Caps | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_bytes_per_domain", "max_bytes", "max_documents"):
+        for name in CAPS:
             value = getattr(self.config, name)
             if value is not None and value < 1:
                 raise UserError(
                     f"data.{name}={value} keeps nothing: set it to 1 or more, or to null for all."
                 )
+        if self.config.without_bytes_per_domain is not None:
+            first = CorpusConfig(max_bytes_per_domain=self.config.without_bytes_per_domain)
+            self.others = Caps(first)
 
     @property
     def any(self) -> bool:
         """Whether anything is capped."""
-        config = self.config
-        return any(
-            cap is not None for cap in (config.max_bytes_per_domain, config.max_bytes, config.max_documents)
-        )
+        return any(getattr(self.config, name) is not None for name in CAPS)
 
     def admit(self, domain: str, size: int) -> bool:
         """Whether to keep the next document; the first that would pass a cap closes it.
@@ -45,6 +50,8 @@ class Caps:
             domain: of the document.
             size: of its text in UTF-8 bytes.
         """
+        if self.others is not None and self.others.admit(domain, size):
+            return False
         per_domain, total = self.config.max_bytes_per_domain, self.config.max_bytes
         giant = size > min(per_domain or size, total or size)
         if giant or self.full or domain in self.full_domains:

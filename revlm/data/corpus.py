@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from revlm.cache import atomic_folder, digest
-from revlm.config import CorpusConfig, Source, Unreadable
-from revlm.data.caps import Caps
+from revlm.config import CorpusConfig, Part, Source, Unreadable
+from revlm.data.caps import CAPS, Caps
 from revlm.data.controls import base_source, read_arrow, read_markov, read_shuffled_words
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
@@ -117,8 +118,18 @@ def content_key(text: str) -> bytes:
     return hashlib.blake2b(counts.astype("<i8").tobytes(), digest_size=16).digest()
 
 
+def is_held_out(text: str, fraction: float) -> bool:
+    """Whether a document stands on the validation side, decided by `content_key` alone.
+
+    Args:
+        text: the whole document.
+        fraction: expected share of documents held out, 0 <= fraction < 1.
+    """
+    return int.from_bytes(content_key(text)[:8], "little") < fraction * 2.0**64
+
+
 def split_mask(texts: datasets.Dataset | Iterable[str], fraction: float) -> npt.NDArray[np.bool_]:
-    """Which documents are held out for validation, decided by `content_key` alone.
+    """Which documents are held out for validation: see `is_held_out`.
 
     Args:
         texts: a corpus's dataset, or its texts.
@@ -134,8 +145,7 @@ def split_mask(texts: datasets.Dataset | Iterable[str], fraction: float) -> npt.
         raise UserError(f"data.val_fraction={fraction} is no share: set it to 0 or more and below 1.")
     if isinstance(texts, datasets.Dataset):
         texts = (text for batch in texts.select_columns("text").iter(1024) for text in batch["text"])
-    keys = (int.from_bytes(content_key(text)[:8], "little") for text in texts)
-    mask = np.fromiter((key < fraction * 2.0**64 for key in keys), dtype=np.bool_)
+    mask = np.fromiter((is_held_out(text, fraction) for text in texts), dtype=np.bool_)
     if fraction > 0 and (mask.all() or not mask.any()):
         side = "all" if mask.any() else "none"
         raise UserError(
@@ -171,9 +181,10 @@ def _key(config: CorpusConfig) -> str:
     code = [here / f"{name}.py" for name in ("corpus", "caps", "document", *readers)]
     if base is Source.sample:
         code += sorted((here / "samples").glob("*.py"))
-    caps = (config.max_bytes_per_domain, config.max_bytes, config.max_documents)
+    caps = [*(getattr(config, name) for name in CAPS), config.max_bytes_per_document]
+    part = None if config.part is Part.all else (config.part.value, config.val_fraction)
     seed = config.seed if is_control else None
-    options = (config.source.value, config.language, config.domains, caps, seed)
+    options = (config.source.value, config.language, config.domains, caps, part, seed)
     return digest(options, _origin(config), [hashlib.sha256(path.read_bytes()).hexdigest() for path in code])
 
 
@@ -240,6 +251,9 @@ def _checked(config: CorpusConfig, skipped: dict[str, int], unreadable: list[str
         # Files are checked where both places can be named.
         if config.source is not Source.files:
             _add_id(ids, document.doc_id, config)
+        if not _in_part(document, config):
+            continue
+        document = document._replace(text=beginning(document.text, config.max_bytes_per_document))
         content = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
         if not document.text.strip():
             skipped["empty"] += 1
@@ -253,6 +267,29 @@ def _checked(config: CorpusConfig, skipped: dict[str, int], unreadable: list[str
             raise UserError(
                 f"data.domains: no document has the domain {domain!r}: {nearest(domain, domains)}"
             )
+
+
+def _in_part(document: Document, config: CorpusConfig) -> bool:
+    if config.part is Part.all:
+        return True
+    return is_held_out(document.text, config.val_fraction) is (config.part is Part.held_out)
+
+
+def beginning(text: str, max_bytes: int | None) -> str:
+    """The text up to the last white space within so many UTF-8 bytes; without any there, just so many.
+
+    Args:
+        text: of a document.
+        max_bytes: 1 or more; None: the whole text.
+    """
+    encoded = text.encode()
+    if max_bytes is None or len(encoded) <= max_bytes:
+        return text
+    # One byte more than may stay: white space right behind the end is an end.
+    cut = encoded[: max_bytes + 1].decode(errors="ignore")
+    end = re.search(r"\s\S*$", cut)
+    whole = encoded[:max_bytes].decode(errors="ignore")
+    return cut[: end.start()].rstrip() if end and cut[: end.start()].strip() else whole
 
 
 def _wanted(config: CorpusConfig) -> list[str]:

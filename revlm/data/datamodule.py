@@ -135,7 +135,8 @@ class TokenStreamDataModule(L.LightningDataModule):
     @property
     def num_steps(self) -> int:
         """Optimiser steps that the token budget pays for, a multiple of the number of validations."""
-        steps = self.budget.tokens / (self.budget.batch_size * self.layout.row_length)
+        tokens = self.budget.tokens * (len(self.directions) if self.budget.per_direction else 1)
+        steps = tokens / (self.budget.batch_size * self.layout.row_length)
         validations = self.budget.validations
         return max(1, round(steps / validations)) * validations
 

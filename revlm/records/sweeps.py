@@ -24,7 +24,7 @@ COMPUTED = ("trainer.precision",)
 # Two arms read the same held-out tokens with the same architecture when these agree.
 SHARED = ("data", "tokenizer", "model", "init")
 # Options that two arms differ in by design.
-DESIGNED = ("name", "direction", "budget.tokens", "budget.validations")
+DESIGNED = ("name", "direction", "budget.tokens", "budget.per_direction", "budget.validations")
 
 # Which loss of which module is set against which: both of mixed against its specialist, and the
 # two specialists against each other.
@@ -65,7 +65,7 @@ class Arm:
             "corpus": str(settings["corpus"])[:8],
             "model": str(settings.get("model.name", "")),
             "init": str(settings.get("init.kind", "")),
-            "tokens": str(settings["budget.tokens"]),
+            "tokens": str(self.tokens),
             "options": self.variant,
         }
 
@@ -78,12 +78,16 @@ class Arm:
         """A number of the summary over seeds."""
         return estimate([number(run.summary[measure]) for run in self.runs])
 
+    @property
+    def tokens(self) -> int:
+        """Training tokens in all, which is what a run costs."""
+        tokens, share = int(self.settings["budget.tokens"]), float(self.settings["direction.reverse_ratio"])
+        return tokens * 2 if self.settings.get("budget.per_direction") and 0 < share < 1 else tokens
+
     def tokens_read(self, direction: Direction) -> float:
         """Training tokens read in a direction."""
         share = float(self.settings["direction.reverse_ratio"])
-        return float(self.settings["budget.tokens"]) * (
-            share if direction is Direction.REVERSE else 1 - share
-        )
+        return self.tokens * (share if direction is Direction.REVERSE else 1 - share)
 
 
 @dataclass(frozen=True)
@@ -172,7 +176,7 @@ def compare(arms: Sequence[Arm]) -> list[Comparison]:
 
 
 def _matched(arm: Arm, direction: Direction, against: Arm, other: Direction) -> str:
-    if arm.settings["budget.tokens"] == against.settings["budget.tokens"]:
+    if arm.tokens == against.tokens:
         return "total tokens"
     per_direction = math.isclose(arm.tokens_read(direction), against.tokens_read(other), rel_tol=1e-3)
     return "tokens per direction" if per_direction else ""
@@ -210,4 +214,4 @@ def _variant(arm: Arm, same: Sequence[Arm]) -> str:
 
 
 def _order(arm: Arm) -> tuple[Any, ...]:
-    return (arm.labels["experiment"], int(arm.settings["budget.tokens"]), *arm.labels.values())
+    return (arm.labels["experiment"], arm.tokens, *arm.labels.values())

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revlm.config import DataConfig, Source
-from revlm.data.corpus import content_key, load_corpus, split_mask
+from revlm.config import DataConfig, Part, Source
+from revlm.data.corpus import beginning, content_key, load_corpus, split_mask
 from revlm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -178,6 +178,47 @@ def test_caps_choose_by_id_and_not_by_order(tmp_path):
         )
     assert choices[0] == choices[1]
     assert choices[0] != {f"d{n}" for n in range(20)}
+
+
+def test_parts_are_the_sides_of_the_split_whatever_the_caps(tmp_path):
+    """Training and held-out documents make up the corpus, and a cap moves none to the other side."""
+    path = write(tmp_path / "a.jsonl", rows(300))
+
+    def ids(part, **options):
+        config = files(path, id="id", part=Part(part), val_fraction=0.3, **options)
+        return set(load_corpus(config, tmp_path / "cache").dataset["doc_id"])
+
+    dataset = load_corpus(files(path, id="id"), tmp_path / "cache").dataset
+    held_out = {row["doc_id"] for row, held in zip(dataset, split_mask(dataset, 0.3), strict=True) if held}
+    assert ids("held_out") == held_out
+    assert ids("training") == ids("all") - held_out
+    assert ids("held_out", max_bytes=1000) < held_out
+    assert ids("held_out", max_bytes_per_document=10) == held_out
+
+
+def test_a_document_keeps_its_beginning_in_whole_words():
+    """Cut at white space, never inside a character, and counted in bytes."""
+    assert beginning("ab cd ef", 5) == "ab cd"
+    assert beginning("ab cd ef", 4) == "ab"
+    assert beginning("ab cd ef", 8) == beginning("ab cd ef", None) == "ab cd ef"
+    assert beginning("\u4eca\u5929\u597d", 7) == "\u4eca\u5929"
+    assert beginning("  abcdef gh", 4) == "  ab"
+
+
+def test_text_without_what_a_cap_keeps(tmp_path):
+    """What one cap keeps and what is new beside it share no document; both follow the same order."""
+    path = write(tmp_path / "a.jsonl", rows(200))
+
+    def ids(**options):
+        config = files(path, id="id", domain="domain", **options)
+        return set(load_corpus(config, tmp_path / "cache").dataset["doc_id"])
+
+    known, new = ids(max_bytes_per_domain=1000), ids(without_bytes_per_domain=1000)
+    assert known | new == ids()
+    assert not known & new
+    more = ids(without_bytes_per_domain=1000, max_bytes_per_domain=500)
+    assert more < new
+    assert len(more) == 2 * (500 // 40)
 
 
 def test_a_giant_document_does_not_empty_a_domain(tmp_path):

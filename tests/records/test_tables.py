@@ -113,6 +113,15 @@ def test_comparison_says_what_is_matched(arm_runs, tokens, matched):
     assert [pair.matched for pair in sweeps.compare(sweeps.gather(runs))] == ([matched] if matched else [])
 
 
+def test_tokens_counted_in_each_direction_are_paid_for_twice(arm_runs):
+    """A mixed run whose budget counts each direction is matched with runs that read as much in one."""
+    runs = arm_runs("mixed", [(4.4, 4.5)]) + arm_runs("forward", [(4.3, 6.0)])
+    runs[0].config["budget"]["per_direction"] = True
+    mixed = next(arm for arm in sweeps.gather(runs) if arm.labels["module"] == "mixed")
+    assert mixed.tokens == 2 * mixed.settings["budget.tokens"]
+    assert [pair.matched for pair in sweeps.compare(sweeps.gather(runs))] == ["tokens per direction"]
+
+
 @pytest.mark.parametrize("other", [{"fingerprint": "another"}, {"window": 128}])
 def test_arms_on_other_tokens_are_not_compared(arm_runs, other):
     """Losses over another corpus or another window are no pair."""
