@@ -103,6 +103,8 @@ def _check_split(data: DataConfig) -> None:
         raise UserError(
             f"data.part={data.part.value}: training makes the split itself and reads both parts: leave data.part out."
         )
+    if data.damage:
+        raise UserError("data.damage: training would see held-out documents as damaged copies: leave it out.")
     if data.max_bytes_per_document is not None:
         raise UserError(
             f"data.max_bytes_per_document={data.max_bytes_per_document}: a document's beginning may fall on the other "

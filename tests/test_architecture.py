@@ -22,6 +22,7 @@ HOUSE = {
         "files",
         "hub",
         "controls",
+        "damage",
         "corpus",
         "tokens",
         "units",

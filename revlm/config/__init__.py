@@ -6,6 +6,7 @@ these classes, so a misspelt key or a wrong type is refused before anything heav
 
 from revlm.config.corpus import (
     CorpusConfig,
+    Damage,
     DataConfig,
     Granularity,
     Packing,
@@ -44,6 +45,7 @@ __all__ = [
     "CacheConfig",
     "CorpusConfig",
     "CurvesConfig",
+    "Damage",
     "DataConfig",
     "DirectionConfig",
     "EvaluateConfig",

@@ -51,6 +51,16 @@ class Part(Enum):
     held_out = "held_out"
 
 
+class Damage(Enum):
+    """A way in which a copy of a document is worse than it."""
+
+    word_shuffle = "word_shuffle"
+    sentence_shuffle = "sentence_shuffle"
+    repetition = "repetition"
+    truncation = "truncation"
+    ocr = "ocr"  # characters taken for others that look alike, or lost
+
+
 class Unreadable(Enum):
     """What to do about a damaged file of `data=files`."""
 
@@ -85,7 +95,10 @@ class CorpusConfig:
     path: str | None = None
     format: TextFormat = TextFormat.auto
     unreadable: Unreadable = Unreadable.refuse
-    # Of the choices that shuffled_words, markov and arrow make.
+    # Put behind each document copies that are damaged in these ways, each at three levels; not
+    # for training. The label says which.
+    damage: list[Damage] | None = None
+    # Of the choices that damage, shuffled_words, markov and arrow make.
     seed: int = 0
     # hub: the dataset's configuration and split.
     name: str | None = None

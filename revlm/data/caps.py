@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from revlm.config import CorpusConfig
 from revlm.errors import UserError
 
-
 CAPS = ("max_bytes_per_domain", "max_bytes", "max_documents", "without_bytes_per_domain")
 
 

@@ -21,6 +21,7 @@ from revlm.cache import atomic_folder, digest
 from revlm.config import CorpusConfig, Part, Source, Unreadable
 from revlm.data.caps import CAPS, Caps
 from revlm.data.controls import base_source, read_arrow, read_markov, read_shuffled_words
+from revlm.data.damage import damaged
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
 from revlm.data.hub import read_hub
@@ -178,13 +179,14 @@ def _key(config: CorpusConfig) -> str:
     base = base_source(config)
     is_control = base is not config.source
     readers = ([base.value] if base else []) + (["controls"] if is_control else [])
-    code = [here / f"{name}.py" for name in ("corpus", "caps", "document", *readers)]
+    code = [here / f"{name}.py" for name in ("corpus", "caps", "damage", "document", *readers)]
     if base is Source.sample:
         code += sorted((here / "samples").glob("*.py"))
     caps = [*(getattr(config, name) for name in CAPS), config.max_bytes_per_document]
     part = None if config.part is Part.all else (config.part.value, config.val_fraction)
-    seed = config.seed if is_control else None
-    options = (config.source.value, config.language, config.domains, caps, part, seed)
+    damages = [kind.value for kind in config.damage or ()]
+    seed = config.seed if is_control or damages else None
+    options = (config.source.value, config.language, config.domains, caps, part, damages, seed)
     return digest(options, _origin(config), [hashlib.sha256(path.read_bytes()).hexdigest() for path in code])
 
 
@@ -223,6 +225,8 @@ def _build(config: CorpusConfig, folder: Path) -> None:
         documents = (document for number, document in again if number < len(chosen) and chosen[number])
     else:
         documents = _checked(config, skipped, unreadable)
+    if config.damage:
+        documents = damaged(documents, config.damage, config.seed)
     facts = _write(documents, folder / "corpus.arrow")
     if not facts["documents"]:
         if unreadable:
@@ -243,17 +247,17 @@ def _checked(config: CorpusConfig, skipped: dict[str, int], unreadable: list[str
     contents: set[bytes] = set()
     domains: set[str] = set()
     wanted = _wanted(config)
-    for document in _tracked(_READERS[config.source](config, unreadable)):
-        domains.add(document.domain)
-        if wanted and document.domain not in wanted:
+    for whole in _tracked(_READERS[config.source](config, unreadable)):
+        domains.add(whole.domain)
+        if wanted and whole.domain not in wanted:
             continue
-        check_text(document.text, document.doc_id)
+        check_text(whole.text, whole.doc_id)
         # Files are checked where both places can be named.
         if config.source is not Source.files:
-            _add_id(ids, document.doc_id, config)
-        if not _in_part(document, config):
+            _add_id(ids, whole.doc_id, config)
+        if not _in_part(whole, config):
             continue
-        document = document._replace(text=beginning(document.text, config.max_bytes_per_document))
+        document = whole._replace(text=beginning(whole.text, config.max_bytes_per_document))
         content = hashlib.blake2b(document.text.encode(), digest_size=16).digest()
         if not document.text.strip():
             skipped["empty"] += 1
