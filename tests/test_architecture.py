@@ -32,7 +32,16 @@ HOUSE = {
         "datamodule",
     ],
     "models": ["__init__", "nll", "backbone", "generation", "language_model"],
-    "measures": ["__init__", "curves", "scoring", "tasks", "evaluation", "paired", "correlations"],
+    "measures": [
+        "__init__",
+        "curves",
+        "text_statistics",
+        "scoring",
+        "tasks",
+        "evaluation",
+        "paired",
+        "correlations",
+    ],
     "scores": [
         "__init__",
         "table",

@@ -9,7 +9,6 @@ losses     put back into text order: token t has one loss for each direction
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -302,11 +301,6 @@ def document_crossing(losses: TokenLosses, index: int, rule: CurvesConfig) -> in
     smoothed = smooth(sums / counts, rule.smoothing, counts)
     found = int(crossing(smoothed[0], smoothed[1], hold=rule.hold))
     return found if found >= 0 else None
-
-
-def compression_ratio(text: bytes) -> float:
-    """Compressed over plain bytes; zlib's level 6, whose output is the same everywhere."""
-    return len(zlib.compress(text, 6)) / len(text)
 
 
 def select(ids: TokenIds, documents: npt.NDArray[np.int64]) -> TokenIds:

@@ -16,7 +16,10 @@ from revlm.scores.join import join_tables
 from revlm.scores.table import SCHEMA, with_metadata, write_table
 
 # Columns that follow from the text alone, and the token count, are the first model's.
-FIRST = ("doc_id", "domain", "language", "num_tokens", "num_bytes", "compression_ratio")
+FIRST = (
+    "doc_id", "domain", "language", "label", "num_tokens", "num_bytes", "compression_ratio", "type_token_ratio",
+    "repeated_ngrams",
+)  # fmt: skip
 AVERAGED = (
     "nll_forward", "nll_reverse", "s", "s_without_first", "bits_per_byte_forward", "bits_per_byte_reverse",
 )  # fmt: skip
@@ -39,7 +42,7 @@ SUMMED = ("domain", "num_tokens", "nll_forward", "nll_reverse", "s")
 def combine(tables: Mapping[str, Path], out: Path, facts: dict[str, Any]) -> dict[str, Any]:
     """One table out of several models', read and written in batches.
 
-    num_tokens, num_bytes and compression_ratio are the first model's; the crossing is the median over
+    What follows from the text or the tokens alone is the first model's; the crossing is the median over
     models, the later one of an even number, where never counts as later than all.
 
     Args:

@@ -28,11 +28,12 @@ from revlm.data.corpus import Corpus, load_corpus
 from revlm.data.tokens import TokenStore, build_store
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.scoring import Scorer, TokenLosses, compression_ratio, document_scores, select
+from revlm.measures.scoring import Scorer, TokenLosses, document_scores, select
+from revlm.measures.text_statistics import compression_ratio, repeated_ngrams, type_token_ratio
 from revlm.scores.table import SCHEMA, write_table
 
 # Raise it when the same model and corpus would give other numbers.
-CODE_VERSION = 1
+CODE_VERSION = 2
 # Kept until the merge: curves need every token's losses.
 TOKEN_COLUMNS = [
     ("token_id", pa.list_(pa.int32())),
@@ -162,9 +163,16 @@ class ShardedScores:
         rows = self.corpus.dataset[self.store.rows[documents].tolist()]
         losses = self.scorer.token_losses(ids, rows["doc_id"], on_tokens=on_tokens)
         texts = [text.encode() for text in rows["text"]]
-        columns = {name: rows[name] for name in ("doc_id", "domain", "language")}
+        columns = {name: rows[name] for name in ("doc_id", "domain", "language", "label")}
         columns |= document_scores(losses, [len(text) for text in texts], self.job.config.curves)
         columns["compression_ratio"] = [compression_ratio(text) for text in texts]
+        columns |= {
+            name: [measure(ids.document(index)) for index in range(len(ids))]
+            for name, measure in {
+                "type_token_ratio": type_token_ratio,
+                "repeated_ngrams": repeated_ngrams,
+            }.items()
+        }
         columns |= _token_columns(ids.ids, losses)
         batch = pa.record_batch(
             [pa.array(columns[f.name], f.type) for f in SHARD_SCHEMA], schema=SHARD_SCHEMA

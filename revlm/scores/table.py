@@ -38,6 +38,11 @@ SCHEMA = pa.schema(
         ("bits_per_byte_reverse", pa.float64()),
         # Compressed over plain bytes (zlib, level 6): low where text repeats itself.
         ("compression_ratio", pa.float64()),
+        # Different tokens over tokens; share of runs of three tokens that occurred before.
+        ("type_token_ratio", pa.float64()),
+        ("repeated_ngrams", pa.float64()),
+        # Of the corpus, where it has one: what is known of the document's quality.
+        ("label", pa.string()),
     ]
 )
 METADATA = b"revlm"

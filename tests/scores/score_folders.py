@@ -42,6 +42,9 @@ def documents(corpus, *, times=1, domains=None, languages=None):
         "num_tokens": np.asarray([max(1, len(text) // 4) for text in texts]),
         "num_bytes": np.asarray([len(text) for text in texts]),
         "compression_ratio": np.asarray([len(zlib.compress(text, 6)) / len(text) for text in texts]),
+        "type_token_ratio": np.asarray([len(set(text)) / len(text) for text in texts]),
+        "repeated_ngrams": np.zeros(count),
+        "label": np.full(count, None),
     }
 
 
