@@ -39,6 +39,7 @@ HOUSE = {
         "scoring",
         "tasks",
         "evaluation",
+        "statistics",
         "paired",
         "correlations",
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,15 +82,3 @@ def paired_difference(
     # Under the null each question that only one arm got right is a fair coin.
     p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
     return Difference((wins - losses) / n, float(low), float(high), n, float(p))
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for their number, in the order given: any of them below 0.05 holds for the family.
-
-    Source: Holm 1979, Scandinavian Journal of Statistics 6:65.
-    """
-    order = np.argsort(p_values)
-    raised = np.asarray(p_values, dtype=np.float64)[order] * np.arange(len(p_values), 0, -1)
-    corrected = np.empty(len(p_values))
-    corrected[order] = np.minimum(1.0, np.maximum.accumulate(raised)) if len(p_values) else raised
-    return [float(p) for p in corrected]

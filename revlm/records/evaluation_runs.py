@@ -16,7 +16,8 @@ import numpy as np
 from revlm.cache import write_atomically
 from revlm.errors import UserError
 from revlm.markup import markdown
-from revlm.measures.paired import Difference, Proportion, holm, paired_difference, proportion
+from revlm.measures.paired import Difference, Proportion, paired_difference, proportion
+from revlm.measures.statistics import holm
 
 # Written last: a folder that holds it is a finished evaluation.
 RESULTS = "results.json"

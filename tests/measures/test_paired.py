@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from revlm.measures.paired import holm, paired_difference, proportion
+from revlm.measures.paired import paired_difference, proportion
 
 
 def test_the_interval_is_that_of_resampled_questions():
@@ -53,10 +53,3 @@ def test_wilson_intervals_stay_between_0_and_1_and_cover():
         found.low <= 0.25 <= found.high for found in (proportion(rng.random(200) < 0.25) for _ in range(2000))
     ]
     assert 0.93 <= np.mean(covered) <= 0.97
-
-
-def test_holm_is_the_published_step_down():
-    """Smallest times m, next times m - 1, never falling, at most 1; in the order given."""
-    assert holm([0.04, 0.01, 0.03, 0.5]) == pytest.approx([0.09, 0.04, 0.09, 0.5])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
