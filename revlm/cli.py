@@ -67,6 +67,7 @@ def register() -> None:
     store = ConfigStore.instance()
     store.store(name="train_schema", node=schemas.TrainConfig)
     store.store(name="report_schema", node=schemas.ReportConfig)
+    store.store(name="collect_schema", node=schemas.CollectConfig)
     store.store(name="score_schema", node=schemas.ScoreConfig)
     store.store(name="select_schema", node=schemas.SelectConfig)
     store.store(name="evaluate_schema", node=schemas.EvaluateConfig)

@@ -24,27 +24,30 @@ def report(config: ReportConfig) -> None:
     from revlm.records import figures, score_tables
     from revlm.records.evaluation_runs import evaluation_tables, find_evaluations, read_evaluation
     from revlm.records.runs import read_run
-    from revlm.records.score_runs import read_selection
+    from revlm.records.score_runs import KINDS, read_selection
+    from revlm.studies.html import report_html
+    from revlm.studies.pages import findings_markdown, write_pages
 
-    folders = find_runs(config.runs)
+    folder = Path(config.run.dir)
+    studies = write_pages(Path(config.experiments)) if config.experiments else []
+    folders = find_runs(config.runs) if config.runs else {kind: [] for kind, _ in KINDS}
     runs, skipped = read_all(folders["training"], read_run)
     scores, unscored = read_all(folders["scores"], score_tables.read_score_runs)
     selections, unselected = read_all(folders["selection"], read_selection)
     # One command may hold several arms, a folder each.
     arms = [arm for folder in folders["evaluation"] for arm in find_evaluations(folder)]
     evaluations, unevaluated = read_all(arms, read_evaluation)
-    if not (runs or scores or selections or evaluations):
+    if not (runs or scores or selections or evaluations or studies):
         left_out = [*skipped, *unscored, *unselected, *unevaluated]
         reason = f" Left out: {left_out[0]}" if left_out else ""
         raise UserError(
             f"runs={config.runs}: no finished run there: train one with python -m revlm.train, "
             f"or give a folder or a glob of runs.{reason}"
         )
-    folder = Path(config.run.dir)
-    pages = []
+    pages, pictures = [], list[Path]()
     if runs:
         pages.append(write_tables(list(runs.values()), skipped, folder / "tables"))
-        figures.draw(list(runs.values()), folder / "figures")
+        pictures = figures.draw(list(runs.values()), folder / "figures")
         skipped = []
     if scores:
         every = [run for together in scores.values() for run in together]
@@ -58,7 +61,10 @@ def report(config: ReportConfig) -> None:
         write_atomically(folder / "tables" / "evaluations.md", pages[-1])
     # What no page has told yet.
     pages += score_tables.left_out_section([*skipped, *unscored, *unselected, *unevaluated])
-    print("\n".join(pages))
+    whole = report_html(studies, folder, runs="\n\n".join(pages), figures=pictures)
+    write_atomically(folder / "report.html", whole)
+    claims = [findings_markdown(page.results.findings) for page in studies]
+    print("\n\n".join([*claims, *pages]))
     print(folder)
 
 

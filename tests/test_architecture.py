@@ -77,8 +77,9 @@ HOUSE = {
         "score_tables",
         "evaluation_runs",
     ],
+    "studies": ["__init__", "records", "study", "from_scratch", "catalogue", "pages", "html"],
     "integrations": ["__init__", "datatrove", "executors"],
-    "doors": ["cli", "train", "score", "generate", "export", "select", "evaluate", "report"],
+    "doors": ["cli", "train", "score", "generate", "export", "select", "evaluate", "collect", "report"],
 }
 RANK = {
     (room, module): (floor, line)

@@ -17,7 +17,7 @@ from revlm.config.corpus import (
 )
 from revlm.config.evaluation import EvaluateConfig, QuestionReading, QuestionReadingConfig
 from revlm.config.generation import ExportConfig, GenerateConfig, Reading, ReadingConfig
-from revlm.config.reporting import ReportConfig
+from revlm.config.reporting import CollectConfig, ReportConfig
 from revlm.config.scoring import Executor, ModelSource, ScoreConfig, SlurmConfig
 from revlm.config.selection import Rule, RuleConfig, SelectConfig
 from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig
@@ -43,6 +43,7 @@ from revlm.config.training import (
 __all__ = [
     "BudgetConfig",
     "CacheConfig",
+    "CollectConfig",
     "CorpusConfig",
     "CurvesConfig",
     "Damage",

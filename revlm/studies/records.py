@@ -1,0 +1,226 @@
+"""The compact raw records of a study: what its tables and pictures are made from, small enough to commit.
+
+    runs of training        runs.csv         a row a run: budget, final losses, time, commit
+                            validations.csv  losses by direction over training
+    runs of scoring         documents.parquet  both losses and more, of each document under each model
+                            curves.parquet   losses by position
+                            crossings.csv    where the curves cross, with intervals
+    of evaluation           answers.parquet  each question, right or wrong
+
+A model is named by its folder: `<arm>/<seed>/model`. Numbers keep six decimals, which is more than
+float32 losses carry; equal runs leave equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from revlm import keys
+from revlm.cache import write_atomically
+from revlm.errors import UserError
+from revlm.records.evaluation_runs import find_evaluations, read_evaluation
+from revlm.records.runs import SUMMARY, read_run
+from revlm.scores.table import SCORES
+from revlm.scores.table import SUMMARY as SCORE_SUMMARY
+
+DECIMALS = 6
+RECORDS = ("runs.csv", "validations.csv", "documents.parquet", "curves.parquet", "crossings.csv", "answers.parquet")  # fmt: skip
+DOCUMENT_COLUMNS = (
+    "doc_id", "domain", "language", "label", "num_tokens", "num_bytes", "nll_forward", "nll_reverse",
+    "intersection", "compression_ratio", "type_token_ratio", "repeated_ngrams",
+)  # fmt: skip
+RUN_COLUMNS = (
+    "module", "language", "tokens", "parameters", "window", "nll_forward", "nll_reverse", "start_nll_forward",
+    "start_nll_reverse", "seconds", "tokens_per_second", "num_train_documents", "corpus_fingerprint", "commit",
+)  # fmt: skip
+
+
+class Records:
+    """The records in a folder, each read when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        """Take the folder, which need not hold all of them."""
+        self.folder = folder
+
+    def __contains__(self, name: str) -> bool:
+        """Whether a record is there."""
+        return (self.folder / name).is_file()
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        """A record as a table.
+
+        Raises:
+            UserError: it is missing or damaged.
+        """
+        path = self.folder / name
+        if not path.is_file():
+            raise UserError(
+                f"{path}: there is no such record: run the study's run.sh, or python -m revlm.collect."
+            )
+        try:
+            return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        except (ValueError, OSError, pa.ArrowException) as error:
+            raise UserError(
+                f"{path}: damaged ({error}): collect it again with python -m revlm.collect."
+            ) from error
+
+
+def collect(source: Path, out: Path) -> list[Path]:
+    """Write the records of all finished runs below a folder.
+
+    Args:
+        source: searched at any depth. Training runs stand in `<arm>/<seed>`, scoring runs in
+            `<set>`, with one model or several.
+        out: the folder of the records.
+
+    Returns:
+        The files written.
+
+    Raises:
+        UserError: no finished run there, or a damaged one.
+    """
+    found = {
+        "runs.csv": _runs(source),
+        "validations.csv": _validations(source),
+        "documents.parquet": _documents(source),
+        "curves.parquet": _curves(source),
+        "crossings.csv": _crossings(source),
+        "answers.parquet": _answers(source),
+    }
+    written = []
+    for name, rows in found.items():
+        if len(rows):
+            write_record(rows, out / name)
+            written.append(out / name)
+    if not written:
+        raise UserError(f"{source}: no finished run there: run the study's run.sh first.")
+    return written
+
+
+def write_record(rows: pd.DataFrame, path: Path) -> None:
+    """Write one record, whole or not at all."""
+    numbers = rows.select_dtypes("floating").columns
+    rows = rows.assign(**{name: rows[name].round(DECIMALS) for name in numbers})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".csv":
+        write_atomically(path, rows.to_csv(index=False, lineterminator="\n"))
+        return
+    table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
+    out = io.BytesIO()
+    parquet.write_table(table, out, compression="zstd", compression_level=19)
+    temporary = path.with_name(f".{path.name}")
+    temporary.write_bytes(out.getvalue())
+    temporary.replace(path)
+
+
+def arm_and_seed(name: str) -> tuple[str, int]:
+    """What a model's name says: `from_scratch_forward_en_0` is seed 0 of an arm; other models are seed 0."""
+    arm, _, seed = name.rpartition("_")
+    return (arm, int(seed)) if arm and seed.isdecimal() else (name, 0)
+
+
+def _training(source: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+    for path in sorted(source.rglob(SUMMARY)):
+        arm, seed = arm_and_seed("_".join(path.parent.parts[-2:]))
+        yield {"arm": arm, "seed": seed}, read_run(path.parent)
+
+
+def _runs(source: Path) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {**labels, **{column: run.summary.get(column) for column in RUN_COLUMNS}}
+            for labels, run in _training(source)
+        ]
+    )
+
+
+def _validations(source: Path) -> pd.DataFrame:
+    return pd.DataFrame(
+        [
+            {
+                **labels,
+                "tokens": row[keys.TOKENS],
+                "nll_forward": row[keys.VAL_NLL_FORWARD],
+                "nll_reverse": row[keys.VAL_NLL_REVERSE],
+            }
+            for labels, run in _training(source)
+            for row in run.validations
+        ]
+    )
+
+
+def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
+    """Each model's scoring run with the name of its set: the folder above `models`, or its own."""
+    for path in sorted(source.rglob(SCORES)):
+        folder = path.parent
+        if (folder / "models").is_dir():
+            continue
+        summary = json.loads((folder / SCORE_SUMMARY).read_text(encoding="utf-8"))
+        several = folder.parent.name == "models"
+        arm, seed = arm_and_seed(str(summary["model"]))
+        name = folder.parent.parent.name if several else folder.name
+        yield {"set": name, "arm": arm, "seed": seed}, folder
+
+
+def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _documents(source: Path) -> pd.DataFrame:
+    tables = []
+    for labels, folder in _scoring(source):
+        rows = pd.read_parquet(folder / SCORES, columns=list(DOCUMENT_COLUMNS))
+        tables.append(_labelled(rows, labels))
+    return _together(tables)
+
+
+def _curves(source: Path) -> pd.DataFrame:
+    tables = [_labelled(pd.read_csv(folder / "curves.csv"), labels) for labels, folder in _scoring(source)]
+    return _together(tables)
+
+
+def _crossings(source: Path) -> pd.DataFrame:
+    rows = []
+    for labels, folder in _scoring(source):
+        found = json.loads((folder / "intersection.json").read_text(encoding="utf-8"))
+        rows += [
+            {**labels, "domain": domain, **{k: crossing[k] for k in ("position", "low", "high", "share_never", "num_documents", "smoothing", "hold", "resamples", "window")}}
+            for domain, crossing in {"all": found["all"], **found["domain"]}.items()
+        ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _answers(source: Path) -> pd.DataFrame:
+    rows = []
+    for folder in find_evaluations(source):
+        run = read_evaluation(folder)
+        arm, seed = arm_and_seed(str(run.facts["model"]))
+        rows += [
+            {
+                "arm": arm,
+                "seed": seed,
+                "direction": run.facts["direction"],
+                "task": task,
+                "question": f"{answer['doc_id']}/{answer['question']}",
+                "correct": answer["acc"] == 1,
+            }
+            for task, answers in run.samples.items()
+            for answer in answers
+            if "acc" in answer
+        ]
+    return pd.DataFrame(rows)
+
+
+def _labelled(rows: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
+    for place, (name, value) in enumerate(labels.items()):
+        rows.insert(place, name, np.full(len(rows), value))
+    return rows

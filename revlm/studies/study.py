@@ -1,0 +1,163 @@
+"""What a study of one claim of the paper is: records in, tables, pictures and findings out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from revlm.measures.statistics import Effect, mean_effect
+from revlm.studies.records import Records
+
+
+class Verdict(StrEnum):
+    """What measurement says of a claim."""
+
+    REPRODUCED = "reproduced"
+    NOT = "not reproduced"
+    UNCLEAR = "unclear"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim and what came out.
+
+    Attributes:
+        claim: in the paper's sense, in our words.
+        place: where it stands; "ours" for a question that the paper does not ask.
+        verdict: by the rule that the study's README states.
+        measured: one sentence with the numbers.
+    """
+
+    claim: str
+    place: str
+    verdict: Verdict
+    measured: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a study shows, made from its records alone.
+
+    Attributes:
+        findings: claim by claim, the headline first.
+        tables: file stem -> Markdown, with what its cells mean.
+        figures: file stem -> picture and, for those who cannot see it, what it shows.
+    """
+
+    findings: Sequence[Finding]
+    tables: Mapping[str, str]
+    figures: Mapping[str, tuple[Figure, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A folder below experiments/.
+
+    Attributes:
+        name: of the folder.
+        title: the question.
+        render: records to results.
+        needs: records without which there is nothing to show.
+    """
+
+    name: str
+    title: str
+    render: Callable[[Records], Results]
+    needs: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Seeded:
+    """An effect over documents, and what each seed says by itself."""
+
+    effect: Effect
+    by_seed: Mapping[int, float]
+
+    @property
+    def seeds(self) -> int:
+        """How many."""
+        return len(self.by_seed)
+
+    @property
+    def agree(self) -> bool:
+        """Whether every seed's effect has the sign of the mean one."""
+        return all(np.sign(value) == np.sign(self.effect.value) for value in self.by_seed.values())
+
+
+NOTES = (
+    "Cells: value [95% interval] (n documents, s seeds: lowest to highest of them). Intervals resample documents "
+    "10,000 times, all seeds of a document together: they speak of other documents, read by these models; what "
+    "another seed may change is what the range over seeds shows. One seed has no range."
+)
+
+
+def seeded(rows: pd.DataFrame, values: str, *, weights: str | None = "num_tokens") -> Seeded:
+    """Mean of a column over documents and seeds, resampled by document.
+
+    Args:
+        rows: columns doc_id, seed and the named ones; documents of several sets or languages
+            need ids that tell them apart.
+        values: column.
+        weights: column; None: each document counts alike.
+    """
+
+    def mean(part: pd.DataFrame) -> float:
+        return float(np.average(part[values], weights=part[weights] if weights else None))
+
+    effect = mean_effect(rows[values], rows["doc_id"], weights=rows[weights] if weights else None)
+    return Seeded(effect, {int(seed): mean(part) for seed, part in rows.groupby("seed")})
+
+
+def cell(found: Seeded, form: str = "+.3f") -> str:
+    """An effect with its interval, documents and seeds, in one cell of a table."""
+    effect = found.effect
+    n = f"n={effect.n:,}"
+    if effect.low is None or effect.high is None:
+        return f"{effect.value:{form}} (no interval, {n})"
+    values = list(found.by_seed.values())
+    spread = f": {min(values):{form}} to {max(values):{form}}" if len(values) > 1 else ""
+    return f"{effect.value:{form}} [{effect.low:{form}}, {effect.high:{form}}] ({n}, s={found.seeds}{spread})"
+
+
+def short(effect: Effect, form: str = "+.3f") -> str:
+    """An effect with its interval, in a sentence."""
+    if effect.low is None or effect.high is None:
+        return f"{effect.value:{form}}"
+    return f"{effect.value:{form}} [{effect.low:{form}}, {effect.high:{form}}]"
+
+
+def paired(rows: pd.DataFrame, one: Mapping[str, Any], other: Mapping[str, Any], value: str) -> pd.DataFrame:
+    """Rows of one arm beside those of another: same documents, same seeds.
+
+    Args:
+        rows: with doc_id, seed, num_tokens.
+        one: column -> value that picks the first arm.
+        other: the same for the second.
+        value: column to subtract.
+
+    Returns:
+        doc_id, seed, num_tokens, difference (one - other).
+    """
+    on = ["doc_id", "seed"]
+    first, second = pick(rows, **one), pick(rows, **other)
+    both = first.merge(second[[*on, value]], on=on, suffixes=("", "_other"), validate="one_to_one")
+    return both.assign(difference=both[value] - both[f"{value}_other"])
+
+
+def pick(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
+    """Rows whose columns have these values."""
+    kept = np.logical_and.reduce([rows[name] == value for name, value in wanted.items()])
+    return rows[kept]
+
+
+def worst(verdicts: Sequence[Verdict]) -> Verdict:
+    """Of several: reproduced only if all are, not reproduced if any is not."""
+    if any(verdict is Verdict.NOT for verdict in verdicts):
+        return Verdict.NOT
+    return Verdict.UNCLEAR if any(verdict is Verdict.UNCLEAR for verdict in verdicts) else Verdict.REPRODUCED
