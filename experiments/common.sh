@@ -1,0 +1,47 @@
+# What every run.sh begins with: `. experiments/common.sh NAME SCALE`, from the project's root.
+# It sets the folders and how much a scale does, and names the models that several studies read.
+study=$1
+scale=${2:-laptop}
+python=${PYTHON:-python}
+runs=${RUNS:-runs}/$scale
+models=$runs/02_from_scratch/models
+out=$runs/$study
+# Of paper runs: such as LAUNCHER="hydra/launcher=submitit_slurm hydra.launcher.partition=gpu".
+launcher=${LAUNCHER:-}
+
+case $scale in
+    smoke)  seeds=0,1   languages=de           bytes=4_000   ;;
+    laptop) seeds=0,1,2 languages=de,es,zh,ja  bytes=150_000 ;;
+    paper)  seeds=0,1,2 languages=de,es,zh,ja,ar,nl bytes=10_000_000 ;;
+    *) echo "SCALE=$scale: choose smoke, laptop or paper." >&2; exit 2 ;;
+esac
+# Only laptop results are evidence that is committed; the others stay beside their runs.
+results=$out/results
+if [ "$scale" = laptop ] && [ -z "${RUNS:-}" ]; then results=experiments/$study/results; fi
+# English documents that no model has trained on.
+held_out="data=sample data.part=held_out data.max_bytes_per_domain=$bytes"
+
+revlm() {
+    command=$1
+    shift
+    "$python" -m "revlm.$command" "$@"
+}
+
+# "+experiment=..." of a sweep, once for each seed; finished runs are skipped, others continued.
+train_models() {
+    revlm train +sweep=study_models "scale=$scale" "seed=$seeds" "run.root=$models" $launcher
+}
+
+# "sample_de,sample_es" of "de,es".
+samples() { echo "sample_$1" | sed 's/,/,sample_/g'; }
+
+# "[FOLDER/ARM/0/model,FOLDER/ARM/1/model,...]" of a folder and arms, every seed.
+models_of() {
+    folder=$1
+    shift
+    list=
+    for arm in "$@"; do
+        for seed in $(echo "$seeds" | tr , ' '); do list=$list,$folder/$arm/$seed/model; done
+    done
+    echo "[${list#,}]"
+}
