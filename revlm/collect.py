@@ -12,7 +12,7 @@ def collect(config: CollectConfig) -> None:
     """The compact records of finished runs, the folder last."""
     from revlm.studies.records import collect as collect_records
 
-    for path in collect_records(Path(config.runs), Path(config.out)):
+    for path in collect_records(Path(config.runs), Path(config.out), config.keep):
         print(f"{path}: {path.stat().st_size / 1000:,.0f} kB")
     print(config.out)
 

@@ -15,4 +15,4 @@ for language in $(echo "$languages" | tr , ' '); do
         data.part=held_out "data.max_bytes_per_domain=$((bytes * 6))" "run.dir=$out/held_out_$language"
 done
 
-revlm collect "runs=$out" "out=$results/records"
+revlm collect "runs=$out" "out=$results/records" "keep=[runs.csv,validations.csv,documents.parquet]"

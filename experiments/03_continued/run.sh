@@ -16,4 +16,4 @@ english=$(models_of "$models" from_scratch_forward_en from_scratch_mixed_en from
 english="${english%]},$(models_of "$out/models" $arms | tr -d '[]')]"
 revlm score "model=$english" $held_out "run.dir=$out/held_out_en"
 
-revlm collect "runs=$out" "out=$results/records"
+revlm collect "runs=$out" "out=$results/records" "keep=[runs.csv,validations.csv,documents.parquet]"

@@ -1,4 +1,4 @@
-"""Options of `python -m revlm.report` and `python -m revlm.collect`."""
+"""Options of `python -m revlm.report`, `revlm.collect` and `revlm.dashboard`."""
 
 from __future__ import annotations
 
@@ -28,3 +28,18 @@ class CollectConfig:
     runs: str = MISSING
     # The folder of its records.
     out: str = MISSING
+    # Which records, of those that revlm.studies.records names; null: all that there is something for.
+    keep: list[str] | None = None
+
+
+@dataclass
+class DashboardConfig:
+    """Options of `python -m revlm.dashboard`."""
+
+    # User or team; null: the account's own when it is saved.
+    entity: str | None = None
+    # What the runs were logged to with logger.project=.
+    project: str = "revlm"
+    out: str = "dashboard.json"
+    # Save it to the account as well; that alone needs network and login.
+    save: bool = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from revlm.studies import from_scratch
+from revlm.studies import continued, from_scratch, pretrained_bias
 from revlm.studies.study import Study
 
-STUDIES: dict[str, Study] = {study.name: study for study in (from_scratch.STUDY,)}
+STUDIES: dict[str, Study] = {
+    study.name: study for study in (pretrained_bias.STUDY, from_scratch.STUDY, continued.STUDY)
+}

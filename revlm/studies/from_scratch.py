@@ -2,28 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
 from revlm.markup import markdown
 from revlm.measures.statistics import holm
-from revlm.records.drawing import (
-    COLOURS,
-    DASHES,
-    NEUTRAL,
-    STYLE,
-    Line,
-    draw_line,
-    end_labels,
-    finish,
-    headline,
-    panels,
-    token_ticks,
-    zero_line,
-)
+from revlm.studies.pictures import dots_figure, loss_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
     NOTES,
@@ -36,6 +21,7 @@ from revlm.studies.study import (
     paired,
     pick,
     seeded,
+    share_of,
     short,
     worst,
 )
@@ -62,7 +48,7 @@ def render(records: Records) -> Results:
     gaps = gap_table(documents)
     compared = comparisons(pick(documents, language="en"))
     return Results(
-        findings=[_coincide(gaps), _price(compared)],
+        findings=[_coincide(gaps), *_arrow(pick(documents, language="en")), _price(compared)],
         tables={
             "losses": _losses_markdown(documents, records["runs.csv"]),
             "gap": _gap_markdown(gaps),
@@ -98,12 +84,7 @@ def gap_table(documents: pd.DataFrame) -> dict[tuple[str, str], tuple[Seeded, Se
     for (arm, language), rows in sorted(
         mixed.groupby(["arm", "language"]), key=lambda item: (item[0][0], order.get(str(item[0][1]), 99))
     ):
-        nats = seeded(rows, "gap")
-        # A share of the loss: the ratio of two means over the same resampled documents.
-        share = rows.assign(
-            share=rows["gap"] / rows["nll_forward"], weight=rows["nll_forward"] * rows["num_tokens"]
-        )
-        found[str(arm), str(language)] = nats, seeded(share, "share", weights="weight")
+        found[str(arm), str(language)] = seeded(rows, "gap"), share_of(rows, "gap", "nll_forward")
     return found
 
 
@@ -119,9 +100,10 @@ def comparisons(english: pd.DataFrame) -> dict[tuple[str, Direction], tuple[Seed
             column = f"nll_{direction}"
             rows = paired(english, {"arm": arm}, {"arm": specialist}, column)
             if len(rows):
-                loss = rows[f"{column}_other"]
-                share = rows.assign(share=rows["difference"] / loss, weight=loss * rows["num_tokens"])
-                found[arm, direction] = seeded(rows, "difference"), seeded(share, "share", weights="weight")
+                found[arm, direction] = (
+                    seeded(rows, "difference"),
+                    share_of(rows, "difference", f"{column}_other"),
+                )
     return found
 
 
@@ -137,78 +119,29 @@ def coincides(share: Seeded) -> Verdict:
 
 
 def loss_curves(validations: pd.DataFrame) -> Figure:
-    """Loss by direction over training in English, a panel for each kind of mixed run and one for the specialists."""
-    english = validations[validations["arm"].str.endswith("_en")]
-    arms = [arm for arm in (MIXED, DOUBLE) if (english["arm"] == f"{arm}_en").any()]
-    with mpl.rc_context(STYLE):
-        figure, found = panels(len(arms) + 1)
-        charts = [*(dict.fromkeys(Direction, arm) for arm in arms), {Direction.FORWARD: FORWARD, Direction.REVERSE: REVERSE}]  # fmt: skip
-        ends = []
-        for panel, sides in zip(found, charts, strict=True):
-            lines = {d: _line(english[english["arm"] == f"{arm}_en"], f"nll_{d}") for d, arm in sides.items()}
-            for direction, line in lines.items():
-                draw_line(panel.chart, line, COLOURS[direction], dashes=DASHES[direction])
-            gap = lines[Direction.REVERSE].mean - lines[Direction.FORWARD].mean
-            nothing = np.full_like(gap, np.nan)
-            draw_line(panel.strip, Line(lines[Direction.FORWARD].x, gap, nothing, nothing), NEUTRAL)
-            zero_line(panel.strip)
-            token_ticks(panel.strip)
-            one = len(set(sides.values())) == 1
-            name = NAMES[sides[Direction.FORWARD]] if one else "two models, one direction each"
-            last = abs(float(gap[-1])) / float(lines[Direction.FORWARD].mean[-1])
-            headline(panel, f"{name}:\n{last:.2%} apart at the end", _seeds_text(english, sides))
-            ends.append(
-                {str(d): (float(line.x[-1]), float(line.mean[-1]), COLOURS[d]) for d, line in lines.items()}
-            )
-        for panel, labels in zip(found, ends, strict=True):
-            end_labels(panel.chart, labels)
-        finish(
-            figure,
-            found,
-            x_title="training tokens, both directions counted",
-            reading="Lines: mean over seeds; bands: lowest to highest seed.",
-        )
-    return figure
+    """Loss by direction over training in English: each kind of mixed run, and the specialists."""
+    english = set(validations["arm"])
+    charts = [
+        (NAMES[arm], dict.fromkeys(Direction, f"{arm}_en"))
+        for arm in (MIXED, DOUBLE)
+        if f"{arm}_en" in english
+    ]
+    two = {Direction.FORWARD: f"{FORWARD}_en", Direction.REVERSE: f"{REVERSE}_en"}
+    return loss_figure(
+        validations,
+        [*charts, ("two models, one direction each", two)],
+        reading="validation documents of the training corpus",
+    )
 
 
 def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:
-    """The end gap by language as dots with intervals, seeds as ticks, the margin as a band."""
-    rows = [(f"{LANGUAGES.get(lang, lang)}, {NAMES[arm]}", share) for (arm, lang), (_, share) in gaps.items()]
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 1.6 + 0.42 * len(rows)), layout="constrained")
-        axes = figure.add_subplot()
-        axes.axvspan(-100 * MARGIN, 100 * MARGIN, color=NEUTRAL, alpha=0.12, linewidth=0)
-        axes.axvline(0, color=NEUTRAL, linewidth=0.8)
-        for place, (_, share) in enumerate(rows):
-            effect = share.effect
-            if effect.low is not None and effect.high is not None:
-                axes.plot([100 * effect.low, 100 * effect.high], [place] * 2, color="#0072B2", linewidth=2)
-            axes.plot(100 * effect.value, place, "o", color="#0072B2", markersize=6)
-            axes.plot(
-                [100 * v for v in share.by_seed.values()],
-                [place] * share.seeds,
-                "|",
-                color="black",
-                markersize=9,
-            )
-        axes.set_yticks(range(len(rows)), [name for name, _ in rows])
-        axes.invert_yaxis()
-        axes.set_xlabel("reverse minus forward loss, % of the forward loss (below 0: reverse is easier)")
-        axes.set_title(
-            f"Grey: within {MARGIN:.0%}. Dots: mean, with 95% intervals over documents. Ticks: seeds.",
-            loc="left", fontsize=8, color=NEUTRAL,
-        )  # fmt: skip
-    return figure
-
-
-def _line(rows: pd.DataFrame, column: str) -> Line:
-    table = rows.pivot_table(index="seed", columns="tokens", values=column).dropna(axis=1)
-    return Line.over(table.columns.to_numpy(float), table.to_numpy(float))
-
-
-def _seeds_text(validations: pd.DataFrame, sides: dict[Direction, str]) -> str:
-    seeds = validations[validations["arm"] == f"{sides[Direction.FORWARD]}_en"]["seed"].nunique()
-    return f"{seeds} seed{'s' if seeds > 1 else ''}, validation documents of the training corpus"
+    """The end gap by language, in percent, with the margin."""
+    return dots_figure(
+        [(_name(key), share) for key, (_, share) in gaps.items()],
+        x_title="reverse minus forward loss, % of the forward loss (below 0: reverse is easier)",
+        scale=100,
+        margin=MARGIN,
+    )
 
 
 def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
@@ -228,6 +161,30 @@ def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
             f"(interval and every seed); the widest, {_name(widest)}, is {largest} of the forward loss apart."
         ),
     )
+
+
+def _arrow(english: pd.DataFrame) -> list[Finding]:
+    """Known beside the paper: how far two models of one direction each end apart."""
+    first = pick(english, arm=REVERSE).assign(loss=lambda rows: rows["nll_reverse"])
+    second = pick(english, arm=FORWARD).assign(loss=lambda rows: rows["nll_forward"])
+    rows = paired(pd.concat([first, second]), {"arm": REVERSE}, {"arm": FORWARD}, "loss")
+    if not len(rows):
+        return []
+    found = share_of(rows, "difference", "loss_other")
+    low, high = found.effect.low or 0.0, found.effect.high or 0.0
+    clear = found.agree and (low > 0 or high < 0)
+    return [
+        Finding(
+            claim="Separate models of one direction each end with a small advantage of forward.",
+            place="beside the paper: Arrows of Time, arXiv 2401.17505",
+            verdict=(Verdict.REPRODUCED if low > 0 else Verdict.NOT) if clear else Verdict.UNCLEAR,
+            measured=(
+                f"The reverse model's loss is {short(found.effect, '+.2%')} of the forward model's above it "
+                f"(n={found.effect.n:,} documents, {found.seeds} seeds: "
+                f"{', '.join(f'{value:+.2%}' for value in found.by_seed.values())})."
+            ),
+        )
+    ]
 
 
 def _price(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> Finding:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,6 @@ from revlm.scores.table import SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
 DECIMALS = 6
-RECORDS = ("runs.csv", "validations.csv", "documents.parquet", "curves.parquet", "crossings.csv", "answers.parquet")  # fmt: skip
 DOCUMENT_COLUMNS = (
     "doc_id", "domain", "language", "label", "num_tokens", "num_bytes", "nll_forward", "nll_reverse",
     "intersection", "compression_ratio", "type_token_ratio", "repeated_ngrams",
@@ -74,30 +73,27 @@ class Records:
             ) from error
 
 
-def collect(source: Path, out: Path) -> list[Path]:
+def collect(source: Path, out: Path, keep: Sequence[str] | None = None) -> list[Path]:
     """Write the records of all finished runs below a folder.
 
     Args:
         source: searched at any depth. Training runs stand in `<arm>/<seed>`, scoring runs in
             `<set>`, with one model or several.
         out: the folder of the records.
+        keep: names of records; None: all that there is something for.
 
     Returns:
         The files written.
 
     Raises:
-        UserError: no finished run there, or a damaged one.
+        UserError: no finished run there, a damaged one, or an unknown record.
     """
-    found = {
-        "runs.csv": _runs(source),
-        "validations.csv": _validations(source),
-        "documents.parquet": _documents(source),
-        "curves.parquet": _curves(source),
-        "crossings.csv": _crossings(source),
-        "answers.parquet": _answers(source),
-    }
+    for name in keep or ():
+        if name not in COLLECTORS:
+            raise UserError(f"keep={name}: there is no such record: choose from {', '.join(COLLECTORS)}.")
     written = []
-    for name, rows in found.items():
+    for name in keep or COLLECTORS:
+        rows = COLLECTORS[name](source)
         if len(rows):
             write_record(rows, out / name)
             written.append(out / name)
@@ -224,3 +220,13 @@ def _labelled(rows: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
     for place, (name, value) in enumerate(labels.items()):
         rows.insert(place, name, np.full(len(rows), value))
     return rows
+
+
+COLLECTORS: dict[str, Callable[[Path], pd.DataFrame]] = {
+    "runs.csv": _runs,
+    "validations.csv": _validations,
+    "documents.parquet": _documents,
+    "curves.parquet": _curves,
+    "crossings.csv": _crossings,
+    "answers.parquet": _answers,
+}

@@ -114,6 +114,18 @@ def seeded(rows: pd.DataFrame, values: str, *, weights: str | None = "num_tokens
     return Seeded(effect, {int(seed): mean(part) for seed, part in rows.groupby("seed")})
 
 
+def share_of(rows: pd.DataFrame, part: str, whole: str) -> Seeded:
+    """Mean of one column over the mean of another, both weighted by tokens, resampled together.
+
+    Args:
+        rows: columns doc_id, seed, num_tokens and the two.
+        part: what is measured, such as a difference of losses.
+        whole: what it is a share of, above 0, such as a loss.
+    """
+    weighted = rows.assign(share=rows[part] / rows[whole], weight=rows[whole] * rows["num_tokens"])
+    return seeded(weighted, "share", weights="weight")
+
+
 def cell(found: Seeded, form: str = "+.3f") -> str:
     """An effect with its interval, documents and seeds, in one cell of a table."""
     effect = found.effect

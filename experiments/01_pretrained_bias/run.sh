@@ -1,0 +1,22 @@
+#!/bin/sh
+# Public pretrained models on text both ways, by domain and language: run.sh smoke | laptop | paper.
+# Safe to run again: finished stages are skipped, killed ones continue.
+set -eu
+cd "$(dirname "$0")/../.."
+. experiments/common.sh 01_pretrained_bias "$@"
+
+case $scale in
+    smoke)  model=smollm2 size="data.max_bytes_per_document=150 min_tokens=16" bytes=160 ;;
+    laptop) model=smollm2 size="data.max_bytes_per_document=800" bytes=12_000 ;;
+    paper)  model=[llama2_7b,mistral_7b,llama3_8b] size= ;;
+esac
+size="$size data.max_bytes_per_domain=$bytes"
+
+revlm score "model=$model" data=sample $size "run.dir=$out/en"
+# The same documents with their words shuffled: what is left when order says nothing.
+revlm score "model=$model" data=shuffled_words $size "run.dir=$out/shuffled"
+for language in $(echo "$languages" | tr , ' '); do
+    revlm score "model=$model" "data=sample_$language" $size "run.dir=$out/$language"
+done
+
+revlm collect "runs=$out" "out=$results/records" "keep=[documents.parquet]"
