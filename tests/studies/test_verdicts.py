@@ -1,0 +1,120 @@
+"""A verdict follows from the numbers: planted effects get the one that is true of them."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from revlm.studies import continued, from_scratch, pretrained_bias
+from revlm.studies.study import Verdict, cell, seeded, worst
+
+from .planted import losses, runs, validations
+
+ARMS = ("forward", "reverse", "mixed", "mixed_double")
+
+
+def from_scratch_records(gap, of_seed=0.0, languages=("en", "de")):
+    """Mixed models whose directions end so far apart; a forward and a reverse model beside them."""
+    tables = [
+        losses("from_scratch_forward_en", 5.0, 8.0),
+        losses("from_scratch_reverse_en", 8.0, 5.05),
+        losses("from_scratch_mixed_double_en", 5.01, 5.03),
+    ]
+    for language in languages:
+        arm = f"from_scratch_mixed_{language}"
+        tables.append(losses(arm, 5.5, 5.5 + gap, language=language, of_seed=of_seed))
+    arms = [f"from_scratch_{arm}_en" for arm in ARMS]
+    return {
+        "documents.parquet": pd.concat(tables, ignore_index=True),
+        "runs.csv": runs(*arms),
+        "validations.csv": validations(*arms),
+    }
+
+
+@pytest.mark.parametrize(
+    ("gap", "of_seed", "verdict"),
+    [
+        (0.005, 0.0, Verdict.REPRODUCED),
+        (0.2, 0.0, Verdict.NOT),
+        (0.005, 0.1, Verdict.UNCLEAR),
+        (-0.2, 0.0, Verdict.NOT),
+    ],
+    ids=["close", "apart", "one seed apart", "apart the other way"],
+)
+def test_curves_coincide_when_interval_and_every_seed_do(gap, of_seed, verdict):
+    """Within 1% of the loss, in every language and with every seed; else not, or unclear."""
+    results = from_scratch.render(from_scratch_records(gap, of_seed))
+    assert results.findings[0].verdict is verdict
+
+
+def test_the_arrow_is_found_where_it_is_planted():
+    """The reverse model ends 1% above the forward model."""
+    arrow = from_scratch.render(from_scratch_records(0.0)).findings[1]
+    assert arrow.verdict is Verdict.REPRODUCED
+    assert "+1.0" in arrow.measured
+
+
+def test_the_price_of_reading_both_ways_is_paired():
+    """Documents differ by half a nat; the paired difference of 0.01 has an interval far narrower."""
+    documents = from_scratch.with_gap(from_scratch_records(0.0)["documents.parquet"])
+    english = documents[documents["language"] == "en"]
+    nats, _ = from_scratch.comparisons(english)[from_scratch.DOUBLE, "forward"]
+    assert nats.effect.value == pytest.approx(0.01, abs=0.004)
+    assert nats.effect.high - nats.effect.low < 0.01
+    assert (nats.effect.n, nats.seeds) == (200, 3)
+
+
+def continued_records(reverse):
+    """A forward model that goes on both ways and ends so high in reverse."""
+    tables = [
+        losses("from_scratch_forward_en", 5.0, 8.0),
+        losses("from_scratch_mixed_en", 5.6, 5.6),
+        losses("from_scratch_mixed_double_en", 5.2, 5.2),
+        losses("continued_forward_en", 4.8, 8.1),
+        losses("continued_mixed_en", 5.0, reverse),
+        losses("continued_reverse_en", 6.0, 5.1),
+    ]
+    return {
+        "documents.parquet": pd.concat(tables, ignore_index=True),
+        "validations.csv": validations("continued_forward_en", "continued_mixed_en", "continued_reverse_en"),
+    }
+
+
+@pytest.mark.parametrize(("reverse", "verdict"), [(5.4, Verdict.REPRODUCED), (5.0, Verdict.NOT)])
+def test_reverse_lags_when_it_stays_above(reverse, verdict):
+    """More than 1% above the forward loss after going on both ways."""
+    assert continued.render(continued_records(reverse)).findings[0].verdict is verdict
+
+
+def test_what_is_shared_helps_or_hurts_by_its_sign():
+    """Reverse below that of a model from scratch at equal reverse tokens: having read forward helped."""
+    helped, forward = continued.render(continued_records(5.4)).findings[1:]
+    assert helped.verdict is Verdict.REPRODUCED
+    assert forward.verdict is Verdict.NOT
+
+
+def test_a_pretrained_model_that_cannot_read_backwards_is_no_better_than_on_shuffled_words():
+    """Reverse far above forward in every group, and above the words shuffled."""
+    plain = losses("smollm2", 3.0, 7.0, seeds=(0,), name="en")
+    german = losses("smollm2", 3.5, 7.2, seeds=(0,), language="de", name="de")
+    shuffled = losses("smollm2", 6.5, 6.6, seeds=(0,), name="shuffled")
+    shuffled["doc_id"] = "shuffled/" + shuffled["doc_id"]
+    results = pretrained_bias.render({"documents.parquet": pd.concat([plain, german, shuffled])})
+    assert [finding.verdict for finding in results.findings] == [Verdict.REPRODUCED] * 2
+    assert "6 of 6 groups" in results.findings[0].measured
+
+
+def test_a_cell_says_value_interval_documents_and_seeds():
+    """Nothing that a reader needs to judge a number is left out; one seed has no range."""
+    rows = losses("arm", 5.0, 5.1)
+    text = cell(seeded(rows, "nll_forward"), ".2f")
+    assert re.match(r"4\.9\d \[4\.\d\d, 5\.\d\d\] ", text)
+    assert "n=200, s=3: " in text
+    assert "s=1)" in cell(seeded(rows[rows["seed"] == 0], "nll_forward"))
+
+
+def test_several_verdicts_are_as_good_as_the_worst():
+    """One arm that is not reproduced decides; unclear comes next."""
+    assert worst([Verdict.REPRODUCED, Verdict.UNCLEAR]) is Verdict.UNCLEAR
+    assert worst([Verdict.UNCLEAR, Verdict.NOT]) is Verdict.NOT
+    assert worst([Verdict.REPRODUCED]) is Verdict.REPRODUCED
