@@ -1,7 +1,6 @@
-# What every run.sh begins with: `. experiments/common.sh NAME SCALE`, from the project's root.
+# What every run.sh begins with, from the project's root, once it has set study and scale.
 # It sets the folders and how much a scale does, and names the models that several studies read.
-study=$1
-scale=${2:-laptop}
+
 python=${PYTHON:-python}
 runs=${RUNS:-runs}/$scale
 models=$runs/02_from_scratch/models

@@ -3,7 +3,8 @@
 # Safe to run again: finished stages are skipped, killed ones continue.
 set -eu
 cd "$(dirname "$0")/../.."
-. experiments/common.sh 01_pretrained_bias "$@"
+study=01_pretrained_bias scale=${1:-laptop}
+. experiments/common.sh
 
 case $scale in
     smoke)  model=smollm2 size="data.max_bytes_per_document=150 min_tokens=16" bytes=160 ;;

@@ -3,7 +3,8 @@
 # Safe to run again: finished stages are skipped, killed ones continue.
 set -eu
 cd "$(dirname "$0")/../.."
-. experiments/common.sh 02_from_scratch "$@"
+study=02_from_scratch scale=${1:-laptop}
+. experiments/common.sh
 
 train_models
 revlm train +sweep=study_languages "scale=$scale" "data=$(samples $languages)" "seed=$seeds" "run.root=$models" $launcher

@@ -3,7 +3,8 @@
 # Safe to run again: finished stages are skipped, killed ones continue.
 set -eu
 cd "$(dirname "$0")/../.."
-. experiments/common.sh 03_continued "$@"
+study=03_continued scale=${1:-laptop}
+. experiments/common.sh
 
 train_models
 revlm train +sweep=study_continued "scale=$scale" "seed=$seeds" "run.root=$out/models" \
