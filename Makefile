@@ -41,7 +41,7 @@ $(VENV)/laptop $(VENV)/paper: $(VENV)/smollm2 requirements/sample-zh.txt
 results: install  ## tables, pictures and pages of all studies again, from their committed records
 	$(RUN) revlm.report runs=null experiments=experiments
 
-test: install  ## the tests
+test: $(VENV)/smollm2  ## the tests, all studies on tiny models among them
 	$(RUN) pytest -m 'not slow'
 
 test-slow: $(VENV)/smollm2  ## the tests that take minutes: the pretrained model, planted bugs

@@ -9,9 +9,9 @@ out=$runs/$study
 launcher=${LAUNCHER:-}
 
 case $scale in
-    smoke)  seeds=0,1   languages=de           bytes=4_000   ;;
-    laptop) seeds=0,1,2 languages=de,es,zh,ja  bytes=150_000 ;;
-    paper)  seeds=0,1,2 languages=de,es,zh,ja,ar,nl bytes=10_000_000 ;;
+    smoke)  seeds=0,1   languages=de           bytes=4000   ;;
+    laptop) seeds=0,1,2 languages=de,es,zh,ja  bytes=150000 ;;
+    paper)  seeds=0,1,2 languages=de,es,zh,ja,ar,nl bytes=10000000 ;;
     *) echo "SCALE=$scale: choose smoke, laptop or paper." >&2; exit 2 ;;
 esac
 # Only laptop results are evidence that is committed; the others stay beside their runs.
@@ -19,6 +19,10 @@ results=$out/results
 if [ "$scale" = laptop ] && [ -z "${RUNS:-}" ]; then results=experiments/$study/results; fi
 # English documents that no model has trained on.
 held_out="data=sample data.part=held_out data.max_bytes_per_domain=$bytes"
+
+# Windows of the comparison at equal context; the smoke models read 64 tokens.
+contexts="window=65 stride=8"
+if [ "$scale" = smoke ]; then contexts="window=33 stride=16"; fi
 
 revlm() {
     command=$1

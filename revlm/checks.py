@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from revlm.config import DataConfig, DirectionConfig, Module, Part, TrainConfig
+from revlm.config import DataConfig, DirectionConfig, Module, Part, Source, TrainConfig
 from revlm.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -99,6 +99,11 @@ def _check_directions(direction: DirectionConfig) -> None:
 
 def _check_split(data: DataConfig) -> None:
     """Training splits whole documents: what is held out for one command is so for all of them."""
+    if data.source is Source.labelled:
+        raise UserError(
+            "data=labelled is for evaluation only: train on another data=, and read it with "
+            "python -m revlm.score model=... data=labelled."
+        )
     if data.part is not Part.all:
         raise UserError(
             f"data.part={data.part.value}: training makes the split itself and reads both parts: leave data.part out."

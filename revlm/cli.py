@@ -62,13 +62,39 @@ def known_model(name: str) -> str:
     return str(pretrained)
 
 
+def scored_models(source: schemas.ModelSource) -> list[tuple[str, str | None]]:
+    """What a command that reads both ways is to read with.
+
+    Returns:
+        (model, None) for each that reads both ways, or one (forward, reverse).
+
+    Raises:
+        UserError: none is named, or both kinds are.
+    """
+    if (source.forward is None) != (source.reverse is None):
+        raise UserError("model.forward= and model.reverse= go together: give both, or one model with model=.")
+    if (source.path is None) == (source.forward is None):
+        raise UserError(
+            "nothing says which model: give model=runs/.../model, model=smollm2 or a hub id, "
+            "or a pair with model.forward= and model.reverse= (not both kinds)."
+        )
+    if source.forward is not None and source.reverse is not None:
+        return [(known_model(source.forward), known_model(source.reverse))]
+    names = source.path if isinstance(source.path, list) else [source.path]
+    if not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"model={source.path}: give one name, or a list of names such as model=[A,B].")
+    return [(known_model(name), None) for name in names]
+
+
 def register() -> None:
     """Make the option classes and the resolvers known to Hydra."""
     store = ConfigStore.instance()
     store.store(name="train_schema", node=schemas.TrainConfig)
     store.store(name="report_schema", node=schemas.ReportConfig)
     store.store(name="collect_schema", node=schemas.CollectConfig)
+    store.store(name="dashboard_schema", node=schemas.DashboardConfig)
     store.store(name="score_schema", node=schemas.ScoreConfig)
+    store.store(name="contexts_schema", node=schemas.ContextsConfig)
     store.store(name="select_schema", node=schemas.SelectConfig)
     store.store(name="evaluate_schema", node=schemas.EvaluateConfig)
     store.store(name="generate_schema", node=schemas.GenerateConfig)

@@ -134,7 +134,8 @@ def _log(config: EvaluateConfig, folder: Path) -> None:
 
     run = read_evaluation(folder)
     direction = str(run.facts["direction"])
-    labels = RunLabels(group="evaluate", job_type="evaluate", name=run.label, tags=(direction, *run.samples))
+    tags = (str(run.facts["model"]), direction, *run.samples)
+    labels = RunLabels(group="evaluate", job_type="evaluate", name=run.label, tags=tags)
     row: dict[str, Any] = {
         keys.evaluation(task, direction, metric): value
         for task, metrics in scalars(run).items()

@@ -62,6 +62,7 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
     from revlm.records.results import commit, versions
     from revlm.records.score_figures import draw_scores
     from revlm.records.score_runs import read_score_run, score_table
+    from revlm.records.score_tracking import log_score_run
     from revlm.scores.confounds import write_confounds
     from revlm.scores.merge import check_room, merge
     from revlm.scores.shards import Job, ShardedScores, check_identity
@@ -89,6 +90,7 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
         merge(scores, facts)
     write_confounds(folder)
     draw_scores(folder)
+    log_score_run(folder, config.logger, cli.plain(config))
     print(score_table(read_score_run(folder)))
     return scores.corpus.unreadable
 
@@ -111,6 +113,7 @@ def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], fo
     """Each model into a folder of its own; then means, spread and agreement."""
     from revlm.models.language_model import model_name
     from revlm.records.score_figures import draw_scores
+    from revlm.records.score_tracking import log_score_run
     from revlm.scores.agreement import gather
 
     unreadable: list[str] = []
@@ -123,6 +126,7 @@ def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], fo
         unreadable = _score_one(config, forward, reverse, folders[name])
     print(gather(folders, folder))
     draw_scores(folder)
+    log_score_run(folder, config.logger, cli.plain(config))
     return unreadable
 
 

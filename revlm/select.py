@@ -89,6 +89,7 @@ def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[s
 
 def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:
     from revlm.cache import write_atomically
+    from revlm.records.score_tracking import log_selection
     from revlm.selection.write import RECORD, SELECTION, record, summary, write_documents
 
     folder = Path(config.run.dir)
@@ -98,6 +99,7 @@ def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dic
     write_documents(folder / SELECTION, scored, chosen)
     write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(cli.plain(config))))
     write_atomically(folder / RECORD, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+    log_selection(folder, facts, config.logger, cli.plain(config))
     print(summary(facts))
     print()
     print(folder)

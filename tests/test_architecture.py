@@ -40,6 +40,7 @@ HOUSE = {
         "tasks",
         "evaluation",
         "statistics",
+        "contexts",
         "paired",
         "correlations",
     ],
@@ -53,6 +54,7 @@ HOUSE = {
         "combine",
         "agreement",
         "confounds",
+        "contexts",
     ],
     "selection": ["__init__", "table", "join", "dsir", "rules", "budget", "choice", "write"],
     "training": ["__init__", "optimizers", "modules", "callbacks", "checkpoints", "trainer", "build"],
@@ -60,6 +62,7 @@ HOUSE = {
         "__init__",
         "folder",
         "wandb_run",
+        "dashboard",
         "tracking",
         "results",
         "runs",
@@ -71,15 +74,42 @@ HOUSE = {
         "usage",
         "model_card",
         "score_runs",
+        "score_tracking",
         "score_captions",
         "score_panels",
         "score_figures",
         "score_tables",
+        "context_figures",
         "evaluation_runs",
     ],
-    "studies": ["__init__", "records", "study", "from_scratch", "catalogue", "pages", "html"],
+    "studies": [
+        "__init__",
+        "records",
+        "study",
+        "pictures",
+        "pretrained_bias",
+        "from_scratch",
+        "continued",
+        "intersection",
+        "quality",
+        "catalogue",
+        "pages",
+        "html",
+    ],
     "integrations": ["__init__", "datatrove", "executors"],
-    "doors": ["cli", "train", "score", "generate", "export", "select", "evaluate", "collect", "report"],
+    "doors": [
+        "cli",
+        "train",
+        "score",
+        "contexts",
+        "generate",
+        "export",
+        "select",
+        "evaluate",
+        "collect",
+        "report",
+        "dashboard",
+    ],
 }
 RANK = {
     (room, module): (floor, line)
@@ -132,10 +162,27 @@ def test_only_doors_and_the_run_folder_know_hydra():
     assert users <= {f"{door}.py" for door in HOUSE["doors"]}
 
 
-def test_only_one_module_knows_wandb():
-    """metrics.jsonl does not depend on W&B, and neither does anything else."""
-    users = {p.relative_to(PACKAGE).as_posix() for p in FILES if "import wandb" in p.read_text()}
-    assert users == {"records/wandb_run.py"}
+def packages(nodes):
+    """Names of the packages that some statements import."""
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in found}
+
+
+@pytest.mark.parametrize(
+    ("package", "user"),
+    [("wandb", "records/wandb_run.py"), ("wandb_workspaces", "records/dashboard.py")],
+)
+def test_only_one_module_knows_wandb(package, user):
+    """metrics.jsonl does not depend on W&B, and neither does anything else; one more draws its dashboard."""
+    trees = {p.relative_to(PACKAGE).as_posix(): ast.parse(p.read_text()) for p in FILES}
+    assert {name for name, tree in trees.items() if package in packages(ast.walk(tree))} == {user}
+
+
+def test_the_dashboards_library_is_imported_where_it_is_used():
+    """A run that only logs never waits for it."""
+    tree = ast.parse((PACKAGE / "records" / "dashboard.py").read_text())
+    assert "wandb_workspaces" not in packages(tree.body)
 
 
 def test_pages_never_load_a_model():

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import pytest
 
+from revlm.config import Source
 from revlm.data.sample import catalogue
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-def test_every_source_of_the_sample_stands_in_the_readme_with_its_terms():
+def test_every_source_of_sample_and_labelled_text_stands_in_the_readme_with_its_terms():
     """A reader knows where each text comes from, how much there is and on what terms."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in README.splitlines() if "==" in line]
     told = {tuple(row[:4] + row[6:]): tuple(row[4:6]) for row in rows if len(row) == 7}
-    for source in catalogue():
+    for source in catalogue() + catalogue(Source.labelled):
         key = tuple(source[name] for name in ("language", "domain", "origin", "package", "terms"))
         assert key in told
         # Texts behind an opt-in may not be installed; what is there is counted.

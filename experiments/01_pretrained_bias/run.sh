@@ -8,7 +8,7 @@ study=01_pretrained_bias scale=${1:-laptop}
 
 case $scale in
     smoke)  model=smollm2 size="data.max_bytes_per_document=150 min_tokens=16" bytes=160 ;;
-    laptop) model=smollm2 size="data.max_bytes_per_document=800" bytes=12_000 ;;
+    laptop) model=smollm2 size="data.max_bytes_per_document=800" bytes=12000 ;;
     paper)  model=[llama2_7b,mistral_7b,llama3_8b] size= ;;
 esac
 size="$size data.max_bytes_per_domain=$bytes"

@@ -17,8 +17,8 @@ from revlm.config.corpus import (
 )
 from revlm.config.evaluation import EvaluateConfig, QuestionReading, QuestionReadingConfig
 from revlm.config.generation import ExportConfig, GenerateConfig, Reading, ReadingConfig
-from revlm.config.reporting import CollectConfig, ReportConfig
-from revlm.config.scoring import Executor, ModelSource, ScoreConfig, SlurmConfig
+from revlm.config.reporting import CollectConfig, DashboardConfig, ReportConfig
+from revlm.config.scoring import ContextsConfig, Executor, ModelSource, ScoreConfig, SlurmConfig
 from revlm.config.selection import Rule, RuleConfig, SelectConfig
 from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig
 from revlm.config.training import (
@@ -44,9 +44,11 @@ __all__ = [
     "BudgetConfig",
     "CacheConfig",
     "CollectConfig",
+    "ContextsConfig",
     "CorpusConfig",
     "CurvesConfig",
     "Damage",
+    "DashboardConfig",
     "DataConfig",
     "DirectionConfig",
     "EvaluateConfig",

@@ -10,6 +10,7 @@ class Source(Enum):
     """Where documents come from."""
 
     sample = "sample"  # text inside pinned packages, installed once, read by path
+    labelled = "labelled"  # text with gold labels of quality inside pinned packages; never for training
     files = "files"  # JSONL, Parquet or plain text by glob
     hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
     # Null controls. The first two are made from a base text: the sample, or the files of data.path.

@@ -1,4 +1,4 @@
-"""Options of `python -m revlm.score`."""
+"""Options of `python -m revlm.score` and `python -m revlm.contexts`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from revlm.config.corpus import CorpusConfig
 from revlm.config.shared import CacheConfig, CurvesConfig
+from revlm.config.training import LoggerConfig
 
 
 @dataclass
@@ -80,5 +81,33 @@ class ScoreConfig:
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     # Fewer resamples than in training: there are curves for each domain and language.
     curves: CurvesConfig = field(default_factory=lambda: CurvesConfig(resamples=200))
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
     run: KeyedRunConfig = field(default_factory=KeyedRunConfig)
+    cache: CacheConfig = field(default_factory=CacheConfig)
+
+
+@dataclass
+class ContextsFolderConfig:
+    """A folder whose name follows from the options: a finished comparison is not done again."""
+
+    root: str = "runs"
+    id: str = "${run_key:${model},${data},${window},${stride}}"
+    dir: str = "${run.root}/contexts/${run.id}"
+
+
+@dataclass
+class ContextsConfig:
+    """Options of `python -m revlm.contexts`."""
+
+    model: ModelSource = field(default_factory=ModelSource)
+    data: CorpusConfig = field(default_factory=CorpusConfig)
+    # Body tokens in the windows that slide over a document; odd. The longest context is a token
+    # shorter. Documents shorter than a window are left out and counted.
+    window: int = 65
+    # Tokens from one window to the next; even. Context lengths stand half as many tokens apart, and
+    # each token is read window / stride times; null: about sixteen lengths.
+    stride: int | None = None
+    # Tokens in a batch; null: what suits the device, as for score.
+    batch_tokens: int | None = None
+    run: ContextsFolderConfig = field(default_factory=ContextsFolderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)

@@ -9,6 +9,7 @@ from omegaconf import MISSING
 
 from revlm.config.corpus import CorpusConfig
 from revlm.config.shared import CacheConfig
+from revlm.config.training import LoggerConfig
 
 
 class Rule(StrEnum):
@@ -63,5 +64,6 @@ class SelectConfig:
     zscore: bool = False
     # 0: the best. Above 0: sample without replacement with weights exp(value / temperature).
     temperature: float = 0.0
+    logger: LoggerConfig = field(default_factory=LoggerConfig)
     run: SelectFolderConfig = field(default_factory=SelectFolderConfig)
     cache: CacheConfig = field(default_factory=CacheConfig)

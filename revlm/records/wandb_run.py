@@ -6,15 +6,17 @@ import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import numpy as np
+import numpy.typing as npt
 import wandb
 
 from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import LoggerConfig, WandbMode
 from revlm.direction import Direction
+from revlm.errors import UserError
 from revlm.measures.curves import Curves, smooth
 
 # Seconds that an unreachable server may cost before the run goes on offline.
@@ -23,11 +25,27 @@ TAG_LENGTH = 64
 
 
 @dataclass(frozen=True)
+class Table:
+    """Rows that W&B shows as a table and draws charts from; None is an empty cell."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """(n,) counts between (n + 1,) edges."""
+
+    counts: npt.NDArray[np.int64]
+    edges: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class RunLabels:
     """Under which W&B lists a run.
 
     Attributes:
-        group: of runs that belong together.
+        group: of runs that belong together, where `logger.group` names none.
         job_type: the command.
         name: of this run.
         tags: beside those of `logger.tags`.
@@ -60,11 +78,29 @@ class WandbRun:
         if logger.wandb is not WandbMode.none:
             self._guard(lambda: self._open(folder, logger, config))
 
-    def log(self, row: dict[str, Any], curves: Curves | None = None, *, smoothing: int = 1) -> None:
-        """A row of the local record, with the curves of a validation."""
-        known = {k: v for k, v in row.items() if v is not None}
+    def log(
+        self,
+        row: dict[str, Any],
+        curves: Curves | None = None,
+        *,
+        smoothing: int = 1,
+        chart: str = keys.CURVES,
+    ) -> None:
+        """A row, with the curves that belong to it.
+
+        Args:
+            row: numbers, a `Table` or a `Histogram` by key; None is left out.
+            curves: by position.
+            smoothing: positions in the chart's centred moving average.
+            chart: key of the curves.
+        """
         if self.run is not None:
-            self._guard(lambda: self.run.log(known | (_curves(curves, smoothing) if curves else {})))
+            self._guard(
+                lambda: self.run.log(
+                    {k: _shown(v) for k, v in row.items() if v is not None}
+                    | (_curves(curves, smoothing, chart) if curves else {})
+                )
+            )
 
     def finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
         """Close the run, as failed without a summary; unfinished runs of a sweep would merge."""
@@ -76,19 +112,18 @@ class WandbRun:
         try:
             action()
         except Exception as error:  # noqa: BLE001 -- no trouble of W&B's may cost a run
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            print(f"W&B is off from here ({reason}); metrics.jsonl goes on.", flush=True)
+            print(f"W&B is off from here ({_first_line(error)}); the run's own files go on.", flush=True)
             self.run = None
 
     def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
         options: dict[str, Any] = {
             "project": logger.project,
             "entity": logger.entity,
-            "group": self.labels.group,
+            "group": logger.group or self.labels.group,
             "job_type": self.labels.job_type,
             "name": self.labels.name,
-            # W&B refuses longer ones.
-            "tags": [tag[:TAG_LENGTH] for tag in (*self.labels.tags, *logger.tags)],
+            # W&B refuses empty and longer ones.
+            "tags": [tag[:TAG_LENGTH] for tag in (*self.labels.tags, *logger.tags) if tag],
             "config": config,
             # A process of W&B's that a parent has started stands in another working folder.
             "dir": str(folder.absolute()),
@@ -113,11 +148,49 @@ class WandbRun:
 
     def _finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:
         if samples:
-            columns = ["direction", "text in reading order"]
-            self.run.log({keys.SAMPLES: wandb.Table(columns=columns, data=[list(s) for s in samples])})
+            self.run.log({keys.SAMPLES: _shown(Table(("direction", "text in reading order"), samples))})
         if summary is not None:
             self.run.summary.update({k: v for k, v in summary.items() if isinstance(v, int | float | str)})
         self.run.finish(exit_code=0 if summary is not None else 1)
+
+
+def was_logged(folder: Path) -> bool:
+    """Whether a run in this folder has gone to W&B, offline or online."""
+    return any((folder / "wandb").glob("*run-*"))
+
+
+Answer = TypeVar("Answer")
+
+
+def ask(question: Callable[[], Answer]) -> Answer:
+    """What W&B's server says.
+
+    Raises:
+        UserError: nobody is logged in, or it does not answer or refuses.
+    """
+    try:
+        return question()
+    except Exception as error:
+        raise UserError(
+            f"W&B: {_first_line(error)}: see wandb login, entity= and project=, or leave save=true out: "
+            "the JSON needs no account."
+        ) from error
+
+
+def default_entity() -> str:
+    """Whose account is logged in; on a terminal W&B asks for it.
+
+    Raises:
+        UserError: there is none, or W&B does not answer.
+    """
+    entity = ask(lambda: wandb.Api(timeout=TIMEOUT).default_entity)
+    if not entity:
+        raise UserError("W&B: the account has no entity of its own: give entity=.")
+    return str(entity)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
 
 
 def _training_labels(config: dict[str, Any]) -> RunLabels:
@@ -137,7 +210,16 @@ def _run_id(folder: Path) -> str:
     return path.read_text().strip()
 
 
-def _curves(curves: Curves, smoothing: int) -> dict[str, Any]:
+def _shown(value: Any) -> Any:
+    match value:
+        case Table(columns, rows):
+            return wandb.Table(columns=list(columns), data=[list(row) for row in rows])
+        case Histogram(counts, edges):
+            return wandb.Histogram(np_histogram=(counts, edges))
+    return value
+
+
+def _curves(curves: Curves, smoothing: int, name: str) -> dict[str, Any]:
     """The curves as a chart, and a few points as scalars for dashboards that draw no charts."""
     smoothed = smooth(curves.nll, smoothing, curves.count)
     size = curves.nll.shape[1]
@@ -151,9 +233,9 @@ def _curves(curves: Curves, smoothing: int) -> dict[str, Any]:
     )
     points = [0, *(2**k for k in range(size.bit_length()) if 2**k < size), size - 1]
     scalars = {
-        keys.curve(d.value, i): float(curves.nll[d.number, i])
+        keys.curve(d.value, i, name): float(curves.nll[d.number, i])
         for d in Direction
         for i in points
         if curves.count[d.number, i]
     }
-    return {keys.CURVES: chart, **scalars}
+    return {name: chart, **scalars}

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from revlm.studies import continued, from_scratch, pretrained_bias
+from revlm.studies import continued, from_scratch, intersection, pretrained_bias, quality
 from revlm.studies.study import Study
 
 STUDIES: dict[str, Study] = {
-    study.name: study for study in (pretrained_bias.STUDY, from_scratch.STUDY, continued.STUDY)
+    study.name: study
+    for study in (
+        pretrained_bias.STUDY,
+        from_scratch.STUDY,
+        continued.STUDY,
+        intersection.STUDY,
+        quality.STUDY,
+    )
 }

@@ -17,7 +17,8 @@ from revlm.studies.records import Records
 from revlm.studies.study import Finding, Results, Study
 
 RESULTS, RECORDS, TABLES, FIGURES, FINDINGS = "results", "records", "tables", "figures", "findings.json"
-FILLED = "Filled by `make results` from results/records; do not edit."
+# The pictures of the project's front page.
+SHOWN = {("02_from_scratch", "loss_curves"), ("05_quality", "ladder")}
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ def findings_markdown(findings: Sequence[Finding]) -> str:
 
 
 def overview_markdown(pages: Sequence[Page], root: Path) -> str:
-    """Every claim in one table, and a picture of each of the first two studies that have one."""
+    """Every claim in one table, and the two pictures that tell most of the story."""
     rows = [
         [
             finding.claim,
@@ -103,7 +104,13 @@ def overview_markdown(pages: Sequence[Page], root: Path) -> str:
         for page in pages
         for finding in page.results.findings
     ]
-    return markdown(["claim", "verdict", "measured", "study"], rows)
+    shown = [
+        f"![{about}]({page.folder.relative_to(root)}/{RESULTS}/{FIGURES}/{name}.png)"
+        for page in pages
+        for name, (_, about) in page.results.figures.items()
+        if (page.folder.name, name) in SHOWN
+    ]
+    return "\n\n".join([markdown(["claim", "verdict", "measured", "study"], rows), *shown])
 
 
 def fill(path: Path, blocks: Mapping[str, str]) -> None:

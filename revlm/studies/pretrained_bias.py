@@ -9,6 +9,7 @@ from revlm.measures.statistics import holm
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
+    ALPHA,
     NOTES,
     Finding,
     Results,
@@ -91,7 +92,7 @@ def order_used(documents: pd.DataFrame) -> dict[str, Seeded]:
 
 def _findings(model: str, gaps: dict[str, Seeded], order: dict[str, Seeded]) -> list[Finding]:
     p_values = dict(zip(gaps, holm([found.effect.p for found in gaps.values()]), strict=True))
-    above = [name for name, found in gaps.items() if (found.effect.low or 0) > 0 and p_values[name] < 0.05]  # noqa: PLR2004
+    above = [name for name, found in gaps.items() if (found.effect.low or 0) > 0 and p_values[name] < ALPHA]
     whole = gaps[ALL]
     groups = [found for name, found in gaps.items() if name != ALL]
     least, most = (pick_of(found.effect.value for found in groups) for pick_of in (min, max))

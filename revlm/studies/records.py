@@ -5,6 +5,7 @@
     runs of scoring         documents.parquet  both losses and more, of each document under each model
                             curves.parquet   losses by position
                             crossings.csv    where the curves cross, with intervals
+    of contexts             contexts.parquet  the same tokens' losses given their left and their right
     of evaluation           answers.parquet  each question, right or wrong
 
 A model is named by its folder: `<arm>/<seed>/model`. Numbers keep six decimals, which is more than
@@ -29,6 +30,8 @@ from revlm.cache import write_atomically
 from revlm.errors import UserError
 from revlm.records.evaluation_runs import find_evaluations, read_evaluation
 from revlm.records.runs import SUMMARY, read_run
+from revlm.scores.contexts import SUMMARY as CONTEXTS_SUMMARY
+from revlm.scores.contexts import TABLE as CONTEXTS
 from revlm.scores.table import SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
@@ -119,9 +122,15 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
 
 
 def arm_and_seed(name: str) -> tuple[str, int]:
-    """What a model's name says: `from_scratch_forward_en_0` is seed 0 of an arm; other models are seed 0."""
-    arm, _, seed = name.rpartition("_")
-    return (arm, int(seed)) if arm and seed.isdecimal() else (name, 0)
+    """What a model's name says: `from_scratch_forward_en_0` is seed 0 of an arm; other models are seed 0.
+
+    A pair, `A_0+B_0`, is seed 0 of the arm `A+B`.
+    """
+    parts = [part.rpartition("_") for part in name.split("+")]
+    seeds = {seed for arm, _, seed in parts}
+    if len(seeds) > 1 or not all(arm and seed.isdecimal() for arm, _, seed in parts):
+        return name, 0
+    return "+".join(arm for arm, _, _ in parts), int(seeds.pop())
 
 
 def _training(source: Path) -> Iterator[tuple[dict[str, Any], Any]]:
@@ -195,6 +204,15 @@ def _crossings(source: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _contexts(source: Path) -> pd.DataFrame:
+    tables = []
+    for path in sorted(source.rglob(CONTEXTS)):
+        summary = json.loads((path.parent / CONTEXTS_SUMMARY).read_text(encoding="utf-8"))
+        arm, seed = arm_and_seed(str(summary["model"]))
+        tables.append(_labelled(pd.read_parquet(path), {"arm": arm, "seed": seed}))
+    return _together(tables)
+
+
 def _answers(source: Path) -> pd.DataFrame:
     rows = []
     for folder in find_evaluations(source):
@@ -228,5 +246,6 @@ COLLECTORS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "documents.parquet": _documents,
     "curves.parquet": _curves,
     "crossings.csv": _crossings,
+    "contexts.parquet": _contexts,
     "answers.parquet": _answers,
 }

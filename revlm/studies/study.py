@@ -14,6 +14,9 @@ from matplotlib.figure import Figure
 from revlm.measures.statistics import Effect, mean_effect
 from revlm.studies.records import Records
 
+# A corrected p-value below it counts.
+ALPHA = 0.05
+
 
 class Verdict(StrEnum):
     """What measurement says of a claim."""
@@ -78,6 +81,8 @@ class Seeded:
 
     effect: Effect
     by_seed: Mapping[int, float]
+    # The value when there is no effect.
+    null: float = 0.0
 
     @property
     def seeds(self) -> int:
@@ -86,8 +91,9 @@ class Seeded:
 
     @property
     def agree(self) -> bool:
-        """Whether every seed's effect has the sign of the mean one."""
-        return all(np.sign(value) == np.sign(self.effect.value) for value in self.by_seed.values())
+        """Whether every seed's effect lies on the side of the mean one."""
+        side = np.sign(self.effect.value - self.null)
+        return all(np.sign(value - self.null) == side for value in self.by_seed.values())
 
 
 NOTES = (

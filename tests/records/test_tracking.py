@@ -110,14 +110,19 @@ def test_the_exported_model_opens_in_plain_transformers(smoke_run):
     assert read_json(smoke_run / "model" / "revlm.json")["directions"] == ["forward", "reverse"]
 
 
-def wandb_records(folder):
-    """What W&B's own reader finds in a run's offline files: (history rows, exit code)."""
+def wandb_lines(folder):
+    """What W&B's own reader finds in a run's offline files."""
     wandb = shutil.which("wandb", path=str(Path(sys.executable).parent))
     run = next((folder / "wandb").glob("offline-run-*"))
     said = subprocess.run(
         [wandb, "leet", "inspect", "--json", str(run)], capture_output=True, text=True, check=True
     )
-    records = [json.loads(line) for line in said.stdout.splitlines()]
+    return [json.loads(line) for line in said.stdout.splitlines()]
+
+
+def wandb_records(folder):
+    """Of a run's offline files: (history rows, exit codes)."""
+    records = wandb_lines(folder)
     history = [record["history"]["item"] for record in records if record["type"] == "history"]
     exits = [record["exit"].get("exit_code") for record in records if record["type"] == "exit"]
     return history, exits

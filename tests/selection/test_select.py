@@ -17,10 +17,12 @@ from revlm import select as door
 from revlm.config import (
     CacheConfig,
     CorpusConfig,
+    LoggerConfig,
     Rule,
     RuleConfig,
     SelectConfig,
     Source,
+    WandbMode,
 )
 from revlm.config.selection import SelectFolderConfig
 from revlm.data.corpus import load_corpus
@@ -42,6 +44,7 @@ def run(cache_dir, tmp_path, score_rows, write_scores):
             budget_tokens=budget_tokens,
             run=SelectFolderConfig(id="", dir=str(tmp_path / folder)),
             cache=CacheConfig(str(cache_dir)),
+            logger=LoggerConfig(WandbMode.none),
             **options,
         )
         door.select(config)

@@ -1,0 +1,55 @@
+"""The same token's loss given k tokens on its left and k on its right: `python -m revlm.contexts model=... data=...`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from revlm import cli
+from revlm.checks import check
+from revlm.config import ContextsConfig
+from revlm.errors import UserError
+
+
+def contexts(config: ContextsConfig) -> None:
+    """One model, a pair, or several models, over one corpus."""
+    check(config)
+    models = cli.scored_models(config.model)
+    from revlm.models.language_model import model_name
+    from revlm.records import folder as run_folder
+
+    folder = Path(config.run.dir)
+    names = [model_name(forward) for forward, _ in models]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"model={config.model.path} names {twice[0]} twice: give each model once.")
+    unreadable: list[str] = []
+    with run_folder.claim(folder):
+        for name, (forward, reverse) in zip(names, models, strict=True):
+            place = folder if len(models) == 1 else folder / "models" / name
+            unreadable = _compare(config, forward, reverse, place)
+    print(folder)
+    if unreadable:
+        for line in unreadable:
+            print(f"unreadable: {line}", file=sys.stderr)
+        raise UserError(
+            f"{len(unreadable)} file(s) could not be read; everything else is compared, in {folder}."
+        )
+
+
+def _compare(config: ContextsConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
+    """Compare with one model or pair; returns the files that could not be read."""
+    from revlm.records.context_figures import context_table, draw_contexts, read_contexts
+    from revlm.records.results import commit, versions
+    from revlm.scores.contexts import Comparison, compare_contexts
+
+    comparison = Comparison.open(config, forward, reverse)
+    facts = {"config": cli.plain(config), "versions": versions(), "commit": commit()}
+    if not compare_contexts(comparison, folder, facts):
+        print(f"{folder} is finished already.", flush=True)
+    draw_contexts(folder)
+    print(context_table(read_contexts(folder)))
+    return comparison.corpus.unreadable
+
+
+if __name__ == "__main__":
+    cli.run(contexts, schema=ContextsConfig, config_name="contexts", short=["model.path"])

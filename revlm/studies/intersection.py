@@ -1,0 +1,280 @@
+"""04: where do the losses by position cross, and what remains of that when the same tokens are compared?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from revlm.direction import Direction
+from revlm.markup import markdown
+from revlm.measures.correlations import correlation, correlation_text
+from revlm.measures.curves import smooth
+from revlm.measures.statistics import holm
+from revlm.records.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
+from revlm.studies.records import Records
+from revlm.studies.study import (
+    ALPHA,
+    NOTES,
+    Finding,
+    Results,
+    Seeded,
+    Study,
+    Verdict,
+    cell,
+    pick,
+    seeded,
+    short,
+)
+
+MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
+NAMES = {MIXED: "mixed model", PAIR: "forward model and reverse model"}
+ALL = "all"
+SMOOTHING = 9
+# More resamples without a crossing than this, and a crossing is not taken for one.
+NEVER = 0.05
+COLUMNS = 4
+CROSSING_NOTES = (
+    "Each seed: position [95% interval over documents]; `never` is censored at the window, with the share of resamples "
+    "that do not cross in brackets. A crossing is the first position from which the reverse curve, smoothed over 9 "
+    "positions, is at or below the forward curve for 8."
+)
+
+
+def render(records: Records) -> Results:
+    """Tables, pictures and findings."""
+    curves, crossings = records["curves.parquet"], records["crossings.csv"]
+    documents = records["documents.parquet"]
+    documents = documents.assign(s=documents["nll_forward"] - documents["nll_reverse"])
+    contexts = with_difference(records["contexts.parquet"])
+    same = {arm: by_context(pick(contexts, arm=arm)) for arm in NAMES if (contexts["arm"] == arm).any()}
+    findings = [_crossing(crossings), _agrees(crossings, documents)]
+    findings += [_same_tokens(arm, found) for arm, found in same.items()]
+    return Results(
+        findings=findings,
+        tables={"crossings": _crossings(crossings, documents), "contexts": _contexts(same)},
+        figures={
+            "curves": (curves_figure(pick(curves, arm=PAIR), crossings), "Loss by position and domain, forward and reverse."),
+            "contexts": (contexts_figure(contexts, same), "The same tokens given their left and their right context."),
+        },
+    )  # fmt: skip
+
+
+def with_difference(contexts: pd.DataFrame) -> pd.DataFrame:
+    """Contexts with forward minus reverse."""
+    return contexts.assign(difference=contexts["nll_forward"] - contexts["nll_reverse"])
+
+
+def by_context(contexts: pd.DataFrame) -> dict[int, Seeded]:
+    """Forward minus reverse loss of the same tokens, by context length, in nats per token."""
+    return {int(k): seeded(rows, "difference") for k, rows in contexts.groupby("context")}
+
+
+def crosses(row: Mapping[str, Any]) -> bool:
+    """Whether a domain's curves cross for one seed: a position, in almost all resamples."""
+    return not np.isnan(row["position"]) and row["share_never"] <= NEVER
+
+
+def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
+    """Mean position by domain over seeds; never counts as the window, beyond all positions."""
+    placed = crossings.assign(place=crossings["position"].fillna(crossings["window"]))
+    means: pd.Series = placed[placed["domain"] != ALL].groupby("domain")["place"].mean()
+    return means
+
+
+def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
+    """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
+    domains = [ALL, *sorted(set(curves["domain"]) - {ALL})]
+    rows = -(-len(domains) // COLUMNS)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(3.1 * COLUMNS, 2.3 * rows + 0.6), layout="constrained")
+        for place, domain in enumerate(domains):
+            axes = figure.add_subplot(rows, COLUMNS, place + 1)
+            here = pick(curves, domain=domain)
+            for direction in Direction:
+                mean = here[here["direction"] == direction.value].groupby("position")
+                count = mean["count"].sum().to_numpy(float)
+                nll = (mean.apply(lambda part: np.average(part["nll"], weights=part["count"]))).to_numpy(
+                    float
+                )
+                smoothed = smooth(nll[None], SMOOTHING, count[None])[0]
+                axes.plot(
+                    np.arange(len(smoothed)),
+                    smoothed,
+                    color=COLOURS[direction],
+                    linestyle=DASHES[direction],
+                    linewidth=1.5,
+                )
+            found = crossings[(crossings["arm"] == PAIR) & (crossings["domain"] == domain)]
+            for row in found.to_dict("records"):
+                if crosses(row):
+                    axes.axvline(row["position"], color=NEUTRAL, linewidth=1, linestyle=":")
+            position_ticks(axes, float(here["position"].max()))
+            axes.tick_params(labelsize=6.5)
+            axes.set_title(
+                "all domains" if domain == ALL else domain, loc="left", fontsize=9, fontweight="bold"
+            )
+        figure.supylabel("loss, nats per token", fontsize=9)
+        figure.supxlabel(
+            "tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of seeds, smoothed over "
+            "9 positions. Dotted: where they cross, each seed.",
+            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
+        )  # fmt: skip
+    return figure
+
+
+def contexts_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]]) -> Figure:
+    """Losses of the same tokens over context length, and their difference, a column an arm."""
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.4 * len(same), 4.9), layout="constrained")
+        grid = figure.subplots(2, len(same), sharex=True, squeeze=False, height_ratios=[3, 2])
+        for column, (arm, found) in enumerate(same.items()):
+            chart, strip = grid[0][column], grid[1][column]
+            means = pick(contexts, arm=arm).groupby("context").apply(_means)
+            for direction in Direction:
+                chart.plot(
+                    means.index, means[f"nll_{direction}"], color=COLOURS[direction], linestyle=DASHES[direction],
+                    linewidth=2, label={"forward": "given its left", "reverse": "given its right"}[direction.value],
+                )  # fmt: skip
+            chart.legend(frameon=False)
+            chart.set_title(NAMES[arm], loc="left", fontweight="bold", fontsize=10)
+            chart.set_ylabel("loss, nats per token")
+            k = list(found)
+            strip.fill_between(
+                k, [found[c].effect.low or 0 for c in k], [found[c].effect.high or 0 for c in k], color=NEUTRAL, alpha=0.25,
+                linewidth=0,
+            )  # fmt: skip
+            strip.plot(k, [found[c].effect.value for c in k], color=NEUTRAL, linewidth=2)
+            strip.axhline(0, color=NEUTRAL, linewidth=0.8)
+            strip.set_ylabel("left minus right")
+            strip.set_xlabel("context length, tokens")
+        figure.supxlabel(
+            "The same tokens in both lines. Band: 95% interval over documents. Above 0: the right context tells more.",
+            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
+        )  # fmt: skip
+    return figure
+
+
+def _means(part: pd.DataFrame) -> pd.Series:
+    return pd.Series(
+        {f"nll_{d}": np.average(part[f"nll_{d}"], weights=part["num_tokens"]) for d in Direction}
+    )
+
+
+def _crossing(crossings: pd.DataFrame) -> Finding:
+    parts, shares = [], []
+    for arm, rows in crossings[crossings["domain"] != ALL].groupby("arm"):
+        by_domain = {
+            str(domain): [crosses(row) for row in found.to_dict("records")]
+            for domain, found in rows.groupby("domain")
+        }
+        always = sum(all(found) for found in by_domain.values())
+        some = sum(any(found) for found in by_domain.values())
+        seeds = rows["seed"].nunique()
+        parts.append(
+            f"{NAMES.get(str(arm), arm)}: in {always} of {len(by_domain)} domains with all {seeds} seeds, in {some} with any"
+        )
+        shares.append(always / len(by_domain))
+    share = max(shares)
+    verdict = Verdict.REPRODUCED if share > 2 / 3 else Verdict.NOT if share < 1 / 3 else Verdict.UNCLEAR
+    return Finding(
+        claim="Forward and reverse loss by position cross.",
+        place="section on step-by-step loss",
+        verdict=verdict,
+        measured="Curves cross (in 95% of resamples) " + "; ".join(parts) + ".",
+    )
+
+
+def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
+    parts, found = [], []
+    for arm, name in NAMES.items():
+        ranks = crossing_ranks(pick(crossings, arm=arm))
+        s = documents[documents["arm"] == arm].groupby("domain")["s"].mean()
+        both = pd.concat([ranks, s], axis=1, join="inner")
+        if len(set(both["place"])) > 1:
+            r = correlation(both["place"], both["s"])
+            found.append(r)
+            parts.append(f"{name}: {correlation_text(r)} domains")
+    clear = [r for r in found if r.high is not None and r.high < 0]
+    return Finding(
+        claim="An earlier crossing goes with a higher S, over domains.",
+        place="follows from the paper's reading of both as signs of quality",
+        verdict=Verdict.REPRODUCED if found and len(clear) == len(found) else Verdict.UNCLEAR,
+        measured="Spearman's r of crossing position and mean S: " + ("; ".join(parts) or "not defined") + ".",
+    )
+
+
+def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
+    p_values = dict(zip(found, holm([value.effect.p for value in found.values()]), strict=True))
+    last = max(found)
+    right = [
+        k for k, value in found.items() if (value.effect.low or 0) > 0 and value.agree and p_values[k] < ALPHA
+    ]
+    left = [
+        k
+        for k, value in found.items()
+        if (value.effect.high or 0) < 0 and value.agree and p_values[k] < ALPHA
+    ]
+    verdict = Verdict.NOT if right or left else Verdict.REPRODUCED
+    longest = found[last]
+    return Finding(
+        claim=f"At equal context length, a token is as easy given its left as given its right ({NAMES[arm]}).",
+        place="ours: the two curves at one position speak of different tokens",
+        verdict=verdict,
+        measured=(
+            f"Left minus right at {last} tokens: {short(longest.effect)} nats (n={longest.effect.n:,}, "
+            f"{longest.seeds} seeds: {', '.join(f'{v:+.3f}' for v in longest.by_seed.values())}); of {len(found)} "
+            f"context lengths the right tells more at {len(right)}, the left at {len(left)} (every seed, Holm)."
+        ),
+    )
+
+
+def _crossings(crossings: pd.DataFrame, documents: pd.DataFrame) -> str:
+    header = [
+        "text",
+        *(f"{name}: crossing by seed" for name in NAMES.values()),
+        *(f"{name}: mean S" for name in NAMES.values()),
+    ]
+    rows = []
+    for domain in [ALL, *sorted(set(crossings["domain"]) - {ALL})]:
+        cells = [
+            ", ".join(_position(row) for row in pick(crossings, arm=arm, domain=domain).to_dict("records"))
+            for arm in NAMES
+        ]
+        for arm in NAMES:
+            part = documents[documents["arm"] == arm]
+            part = part if domain == ALL else pick(part, domain=domain)
+            cells.append(cell(seeded(part, "s", weights=None)) if len(part) else "")
+        rows.append(["all domains" if domain == ALL else domain, *cells])
+    return "\n\n".join(["Where the curves cross, and S.", markdown(header, rows), CROSSING_NOTES, NOTES])
+
+
+def _position(row: Mapping[str, Any]) -> str:
+    if np.isnan(row["position"]):
+        return f"never ({row['share_never']:.0%})"
+    high = "never" if np.isnan(row["high"]) else f"{row['high']:.0f}"
+    return f"{row['position']:.0f} [{row['low']:.0f}, {high}] (never {row['share_never']:.0%}, n={row['num_documents']})"
+
+
+def _contexts(same: dict[str, dict[int, Seeded]]) -> str:
+    rows = [
+        [NAMES[arm], str(k), cell(value), f"{p:.2g}"]
+        for arm, found in same.items()
+        for (k, value), p in zip(
+            found.items(), holm([value.effect.p for value in found.values()]), strict=True
+        )
+    ]
+    about = "Loss of a token given k tokens on its left, minus its loss given k on its right; nats per token."
+    return "\n\n".join([about, markdown(["models", "k", "left - right", "p after Holm"], rows), NOTES])
+
+
+STUDY = Study(
+    name="04_intersection",
+    title="Where do the losses by position cross, and what remains at equal context?",
+    render=render,
+    needs=("documents.parquet", "curves.parquet", "crossings.csv", "contexts.parquet"),
+)

@@ -1,0 +1,351 @@
+"""05: do S and the intersection tell better text from worse, beyond what the usual measures tell?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from revlm.markup import markdown
+from revlm.measures.correlations import correlation_text, partial_correlation
+from revlm.measures.statistics import RESAMPLES, Effect, auc_effect, holm, mean_effect
+from revlm.records.drawing import NEUTRAL, STYLE
+from revlm.studies.records import Records
+from revlm.studies.study import ALPHA, Finding, Results, Seeded, Study, Verdict, short
+
+MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
+MODELS = {PAIR: "forward and reverse model", MIXED: "mixed model"}
+CLEAN = "clean"
+KINDS = {
+    "word_shuffle": "words shuffled",
+    "sentence_shuffle": "sentences shuffled",
+    "repetition": "sentences repeated",
+    "truncation": "end cut off",
+    "ocr": "characters misread",
+}
+LEVELS = (1, 2, 3)
+# Which end of a measure is said to mark the better text: the paper's for S and the crossing, the
+# usual reading for the others.
+BETTER = {
+    "s": ("S, higher", 1),
+    "crossing": ("crossing, earlier", -1),
+    "nll_forward": ("forward loss, lower", -1),
+    "num_tokens": ("tokens, more", 1),
+    "compression_ratio": ("compression ratio, higher", 1),
+    "type_token_ratio": ("type-token ratio, higher", 1),
+    "repeated_ngrams": ("repeated 3-grams, fewer", -1),
+}
+CONTROLS = ("nll_forward", "num_tokens", "compression_ratio", "type_token_ratio", "repeated_ngrams")
+# Set -> (label of the better text, of the worse).
+SETS = {
+    "sms": ("ham", "spam"),
+    "human_machine": ("human", "machine"),
+    "summaries": ("factual", "unfactual"),
+}
+# Beyond every position of a window: a crossing that never happens counts as later than all.
+NEVER = 1e9
+CELL_NOTES = (
+    "Cells: chance that the better text has the better value, ties counting half [95% interval over documents]; "
+    "0.5 is blind, below it the measure points the wrong way. n documents, s seeds: lowest to highest of them."
+)
+
+
+def render(records: Records) -> Results:
+    """Tables, pictures and findings."""
+    documents = with_measures(records["documents.parquet"])
+    ladder = documents[documents["set"].str.startswith("ladder")]
+    labelled = documents[documents["set"] == "labelled"]
+    arms = [arm for arm in MODELS if (ladder["arm"] == arm).any()]
+    wins = {arm: ladder_wins(ladder[ladder["arm"] == arm]) for arm in arms}
+    areas = set_areas(labelled) if len(labelled) else {}
+    return Results(
+        findings=[
+            _ladder(wins, "s", "High-S text is better text: S falls when a text is damaged."),
+            _ladder(wins, "crossing", "An earlier crossing marks better text: it comes later when a text is damaged."),
+            *_labelled(areas),
+            _beyond(wins),
+        ],
+        tables={
+            "ladder": _ladder_markdown(wins),
+            "domains": _domains_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
+            "labelled": _labelled_markdown(areas),
+            "partial": _partial_markdown(ladder, labelled),
+        },
+        figures={
+            "ladder": (ladder_figure(wins), "How well each measure tells clean text from damaged text, by kind and level."),
+        },
+    )  # fmt: skip
+
+
+def with_measures(documents: pd.DataFrame) -> pd.DataFrame:
+    """Documents with S, the crossing as a rank, the original's id and the damage."""
+    names = documents["label"].fillna("").str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    return documents.assign(
+        s=documents["nll_forward"] - documents["nll_reverse"],
+        crossing=documents["intersection"].astype("Float64").fillna(NEVER).astype(float),
+        original=documents["doc_id"].str.split("#").str[0],
+        kind=names[0],
+        level=pd.to_numeric(names[1], errors="coerce").fillna(0).astype(int),
+    )
+
+
+def against_clean(ladder: pd.DataFrame, kind: str, level: int, measure: str) -> pd.DataFrame:
+    """Copies of one kind and level beside their originals: does the clean one have the better value?
+
+    Returns:
+        doc_id, domain, seed, win (1, 0, or 0.5 for a tie).
+    """
+    on = ["original", "seed"]
+    columns = [*on, "domain", measure]
+    clean = ladder.loc[ladder["kind"] == CLEAN, columns]
+    worse = ladder.loc[(ladder["kind"] == kind) & (ladder["level"] == level), columns]
+    both = clean.merge(worse, on=on, suffixes=("", "_worse"), validate="one_to_one")
+    better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
+    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["original"])
+
+
+def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
+    """(kind, level, measure) -> chance that the clean text has the better value."""
+    found = {}
+    for kind in KINDS:
+        for level in LEVELS:
+            for measure in BETTER:
+                rows = against_clean(ladder, kind, level, measure)
+                if len(rows):
+                    found[kind, level, measure] = chance(rows)
+    return found
+
+
+def chance(rows: pd.DataFrame) -> Seeded:
+    """Mean win over documents and seeds, resampled by document; blind is 0.5."""
+    effect = mean_effect(rows["win"], rows["doc_id"], null=0.5)
+    return Seeded(
+        effect, {int(seed): float(part["win"].mean()) for seed, part in rows.groupby("seed")}, null=0.5
+    )
+
+
+def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
+    """(set, measure) -> area under the ROC curve, measures averaged over seeds; each seed's beside."""
+    found = {}
+    for name, labels in SETS.items():
+        rows = labelled[labelled["domain"] == name]
+        for measure in BETTER:
+            mean = rows.groupby(["doc_id", "label"])[measure].mean().reset_index()
+            if mean.empty:
+                continue
+            by_seed = {
+                int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")
+            }
+            found[name, measure] = Seeded(_area(mean, measure, labels), by_seed, null=0.5)
+    return found
+
+
+def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:
+    """Area of one measure: how often the first label's text has the better value than the second's."""
+    sign = BETTER[measure][1]
+    good, bad = (sign * rows.loc[rows["label"] == label, measure].to_numpy(float) for label in labels)
+    return auc_effect(good, bad, resamples=resamples)
+
+
+def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Figure:
+    """A row a measure, a column a kind: chance over level; both arms in S and crossing, one elsewhere."""
+    arms = list(wins)
+    shown = [(arm, measure) for measure in ("s", "crossing") for arm in arms]
+    shown += [(arms[0], measure) for measure in BETTER if measure not in {"s", "crossing"}]
+    colours = {"s": "#D55E00", "crossing": "#CC79A7"}
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(2.5 * len(KINDS), 1.05 * len(shown) + 0.9), layout="constrained")
+        grid = figure.subplots(len(shown), len(KINDS), sharex=True, sharey=True, squeeze=False)
+        for row, (arm, measure) in enumerate(shown):
+            for column, (kind, title) in enumerate(KINDS.items()):
+                axes = grid[row][column]
+                axes.axhline(0.5, color=NEUTRAL, linewidth=0.8)
+                for level in LEVELS:
+                    found = wins[arm].get((kind, level, measure))
+                    if found is not None:
+                        effect, colour = found.effect, colours.get(measure, "#0072B2")
+                        axes.plot([level] * 2, [effect.low, effect.high], color=colour, linewidth=2)
+                        axes.plot(level, effect.value, "o", color=colour, markersize=4)
+                axes.set_ylim(-0.05, 1.05)
+                axes.set_yticks([0, 0.5, 1])
+                axes.set_xticks(LEVELS)
+                axes.set_xlim(0.5, 3.5)
+                axes.tick_params(labelsize=7)
+                if row == 0:
+                    axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
+                if column == 0:
+                    note = f"\n{MODELS[arm]}" if measure in {"s", "crossing"} else ""
+                    axes.set_ylabel(
+                        f"{BETTER[measure][0]}{note}", rotation=0, ha="right", va="center", fontsize=8
+                    )
+        figure.supxlabel(
+            "level of damage. Chance that the clean text has the better value: 1 always, 0.5 blind, 0 always wrong; "
+            "lines: 95% intervals over documents.",
+            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
+        )  # fmt: skip
+    return figure
+
+
+def _told(found: Sequence[Seeded]) -> tuple[int, int]:
+    """How many point the right way and how many the wrong way, after Holm and with every seed."""
+    p_values = holm([value.effect.p for value in found])
+    clear = [v for v, p in zip(found, p_values, strict=True) if p < ALPHA and v.agree]
+    right = sum(value.effect.value > value.null for value in clear)
+    return right, len(clear) - right
+
+
+def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, claim: str) -> Finding:
+    parts, verdicts = [], []
+    for arm, found in wins.items():
+        worst_damage = {kind: found[kind, 3, measure] for kind in KINDS if (kind, 3, measure) in found}
+        right, wrong = _told(list(worst_damage.values()))
+        every = len(worst_damage)
+        verdicts.append(Verdict.REPRODUCED if right == every else Verdict.NOT if wrong else Verdict.UNCLEAR)
+        numbers = ", ".join(f"{KINDS[kind]} {short(v.effect, '.2f')}" for kind, v in worst_damage.items())
+        parts.append(f"{MODELS[arm]}: right for {right} of {every} kinds, wrong for {wrong} ({numbers})")
+    both = set(verdicts)
+    verdict = verdicts[0] if len(both) == 1 else Verdict.NOT if Verdict.NOT in both else Verdict.UNCLEAR
+    return Finding(
+        claim=claim,
+        place="section on text quality (ladder of damage: ours)",
+        verdict=verdict,
+        measured="Chance that the clean text has the better value at the worst level: "
+        + "; ".join(parts)
+        + ".",
+    )
+
+
+def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
+    found = {name: areas[name, "s"] for name in SETS if (name, "s") in areas}
+    if not found:
+        return []
+    right, wrong = _told(list(found.values()))
+    verdict = Verdict.REPRODUCED if right == len(found) else Verdict.NOT if wrong else Verdict.UNCLEAR
+    numbers = "; ".join(
+        f"{name} ({SETS[name][0]} above {SETS[name][1]}) {short(v.effect, '.2f')}, forward loss "
+        f"{short(areas[name, 'nll_forward'].effect, '.2f')}"
+        for name, v in found.items()
+    )
+    return [
+        Finding(
+            claim="S is higher for text that people label as better.",
+            place="asked of the paper: quality labels",
+            verdict=verdict,
+            measured=f"Area under the ROC curve, 0.5 blind: {numbers}.",
+        )
+    ]
+
+
+def _beyond(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Finding:
+    arm, found = next(iter(wins.items()))
+    best = {
+        kind: max((m for m in BETTER if (kind, 3, m) in found), key=lambda m: found[kind, 3, m].effect.value)
+        for kind in KINDS
+        if (kind, 3, "s") in found
+    }
+    wins_of_s = sum(measure == "s" for measure in best.values())
+    numbers = "; ".join(
+        f"{KINDS[kind]}: {BETTER[measure][0]} {found[kind, 3, measure].effect.value:.2f}, S "
+        f"{found[kind, 3, 's'].effect.value:.2f}"
+        for kind, measure in best.items()
+    )
+    return Finding(
+        claim="S tells damaged text better than the usual measures do.",
+        place="asked of the paper: usual quality measures as baselines",
+        verdict=Verdict.REPRODUCED
+        if wins_of_s == len(best)
+        else Verdict.NOT
+        if not wins_of_s
+        else Verdict.UNCLEAR,
+        measured=f"Best measure by kind of damage at the worst level ({MODELS[arm]}): {numbers}.",
+    )
+
+
+def _cell(found: Seeded | None) -> str:
+    if found is None:
+        return ""
+    values = list(found.by_seed.values())
+    spread = f": {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
+    return f"{short(found.effect, '.2f')} (n={found.effect.n:,}, s={found.seeds}{spread})"
+
+
+def _ladder_markdown(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> str:
+    header = [
+        "damage",
+        "level",
+        *(f"S, {MODELS[arm]}" for arm in wins),
+        *(f"crossing, {MODELS[arm]}" for arm in wins),
+    ]
+    others = [measure for measure in BETTER if measure not in {"s", "crossing"}]
+    header += [BETTER[measure][0] for measure in others]
+    first = next(iter(wins.values()))
+    rows = [
+        [KINDS[kind], str(level), *(_cell(found.get((kind, level, measure))) for measure in ("s", "crossing") for found in wins.values()),
+         *(_cell(first.get((kind, level, measure))) for measure in others)]
+        for kind in KINDS for level in LEVELS
+    ]  # fmt: skip
+    return "\n\n".join(["Clean text against its damaged copies.", markdown(header, rows), CELL_NOTES])
+
+
+def _domains_markdown(ladders: dict[str, pd.DataFrame]) -> str:
+    domains = sorted({domain for ladder in ladders.values() for domain in ladder["domain"]})
+    rows = [
+        [domain, MODELS[arm], *(_cell(chance(part)) if len(part) else "" for kind in KINDS
+         for part in [against_clean(ladder[ladder["domain"] == domain], kind, 3, "s")])]
+        for domain in domains for arm, ladder in ladders.items()
+    ]  # fmt: skip
+    about = "S by domain: clean text against its copies at the worst level."
+    return "\n\n".join([about, markdown(["domain", "models", *KINDS.values()], rows), CELL_NOTES])
+
+
+def _labelled_markdown(areas: dict[tuple[str, str], Seeded]) -> str:
+    rows = [
+        [name, f"{good} above {bad}", *(_cell(areas.get((name, measure))) for measure in BETTER)]
+        for name, (good, bad) in SETS.items() if (name, "s") in areas
+    ]  # fmt: skip
+    header = ["set", "labels", *(title for title, _ in BETTER.values())]
+    about = "Labelled sets, mixed model, measures averaged over seeds: area under the ROC curve."
+    return "\n\n".join([about, markdown(header, rows), CELL_NOTES])
+
+
+def _partial_markdown(ladder: pd.DataFrame, labelled: pd.DataFrame) -> str:
+    rows = []
+    for arm, models in MODELS.items():
+        part = ladder[ladder["arm"] == arm]
+        for kind, title in KINDS.items():
+            some = _averaged(part[part["kind"].isin([CLEAN, kind])])
+            if len(some):
+                rows.append([f"{title} (level 0 to 3)", models, *_correlations(some, -some["level"])])
+    for name, (good, _) in SETS.items():
+        some = _averaged(labelled[labelled["domain"] == name])
+        if len(some):
+            rows.append([name, MODELS[MIXED], *_correlations(some, (some["label"] == good).astype(float))])
+    about = (
+        "Rank correlation of S with quality (fewer levels of damage, or the better label): plain, and given forward loss, "
+        "tokens, compression, type-token ratio and repeated 3-grams. S averaged over seeds; 95% intervals over documents, "
+        "copies of a document counted as documents."
+    )
+    return "\n\n".join([about, markdown(["text", "models", "plain", "given the usual measures"], rows)])
+
+
+def _averaged(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row a document: measures averaged over seeds."""
+    keys = ["doc_id", "label", "level"]
+    return rows.groupby(keys, dropna=False)[["s", *CONTROLS]].mean().reset_index()
+
+
+def _correlations(rows: pd.DataFrame, quality: pd.Series) -> list[str]:
+    plain = partial_correlation(rows["s"], quality, [])
+    given = partial_correlation(rows["s"], quality, [rows[name] for name in CONTROLS])
+    return [correlation_text(plain), correlation_text(given)]
+
+
+STUDY = Study(
+    name="05_quality",
+    title="Do S and the intersection tell better text from worse?",
+    render=render,
+    needs=("documents.parquet",),
+)
