@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from revlm.studies import continued, from_scratch, intersection, pretrained_bias, quality
+from revlm.studies import continued, from_scratch, intersection, pretrained_bias, quality, selected
 from revlm.studies.study import Study
 
 STUDIES: dict[str, Study] = {
@@ -13,5 +13,6 @@ STUDIES: dict[str, Study] = {
         continued.STUDY,
         intersection.STUDY,
         quality.STUDY,
+        selected.STUDY,
     )
 }

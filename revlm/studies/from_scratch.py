@@ -179,7 +179,7 @@ def _arrow(english: pd.DataFrame) -> list[Finding]:
             place="beside the paper: Arrows of Time, arXiv 2401.17505",
             verdict=(Verdict.REPRODUCED if low > 0 else Verdict.NOT) if clear else Verdict.UNCLEAR,
             measured=(
-                f"The reverse model's loss lies {short(found.effect, "+.2%")} above the forward model's "
+                f"The reverse model's loss lies {short(found.effect, '+.2%')} above the forward model's "
                 f"(n={found.effect.n:,} documents, {found.seeds} seeds: "
                 f"{', '.join(f'{value:+.2%}' for value in found.by_seed.values())})."
             ),
