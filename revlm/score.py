@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def score(config: ScoreConfig) -> None:
     """One model, a pair, or several of either, over one corpus."""
     check(config)
-    models = _models(config)
+    models = cli.scored_models(config.model)
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)
@@ -36,24 +36,6 @@ def score(config: ScoreConfig) -> None:
         raise UserError(
             f"{len(unreadable)} file(s) could not be read; everything else is scored, in {folder}."
         )
-
-
-def _models(config: ScoreConfig) -> list[tuple[str, str | None]]:
-    """(model, None) for each that reads both ways, or one (forward, reverse)."""
-    source = config.model
-    if (source.forward is None) != (source.reverse is None):
-        raise UserError("model.forward= and model.reverse= go together: give both, or one model with model=.")
-    if (source.path is None) == (source.forward is None):
-        raise UserError(
-            "nothing says which model: give model=runs/.../model, model=smollm2 or a hub id, "
-            "or a pair with model.forward= and model.reverse= (not both kinds)."
-        )
-    if source.forward is not None and source.reverse is not None:
-        return [(cli.known_model(source.forward), cli.known_model(source.reverse))]
-    names = source.path if isinstance(source.path, list) else [source.path]
-    if not names or not all(isinstance(name, str) for name in names):
-        raise UserError(f"model={source.path}: give one name, or a list of names such as model=[A,B].")
-    return [(cli.known_model(name), None) for name in names]
 
 
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:

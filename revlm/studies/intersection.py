@@ -65,8 +65,13 @@ def render(records: Records) -> Results:
 
 
 def with_difference(contexts: pd.DataFrame) -> pd.DataFrame:
-    """Contexts with forward minus reverse."""
-    return contexts.assign(difference=contexts["nll_forward"] - contexts["nll_reverse"])
+    """Contexts with forward minus reverse, at every second length.
+
+    Lengths between lie halfway between the windows' steps and are measured on other tokens.
+    """
+    lengths = sorted(set(contexts["context"]))[::2]
+    kept = contexts[contexts["context"].isin(lengths)]
+    return kept.assign(difference=kept["nll_forward"] - kept["nll_reverse"])
 
 
 def by_context(contexts: pd.DataFrame) -> dict[int, Seeded]:
