@@ -1,0 +1,147 @@
+"""Crossings, quality and selection: planted effects get the verdict that is true of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from revlm.direction import Direction
+from revlm.studies import intersection, quality, selected
+from revlm.studies.study import Verdict
+
+from .planted import losses
+
+DOMAINS = ("a", "b", "c", "d")
+
+
+def ladder(shift, arm=quality.PAIR):
+    """Clean documents with S around 0.1, and copies of every kind whose S is lower by `shift` a level."""
+    clean = losses(arm, 5.1, 5.0, name="ladder").assign(label="clean")
+    tables = [clean]
+    for kind in quality.KINDS:
+        for level in quality.LEVELS:
+            copy = losses(arm, 5.1 - shift * level, 5.0, name="ladder").assign(label=f"{kind}/{level}")
+            copy["doc_id"] += f"#{kind}/{level}"
+            tables.append(copy)
+    return with_measures(pd.concat(tables, ignore_index=True))
+
+
+def with_measures(rows):
+    """The measures that need no model, without anything to tell; crossings that follow S."""
+    rng = np.random.default_rng(0)
+    s = rows["nll_forward"] - rows["nll_reverse"]
+    return rows.assign(
+        intersection=np.where(s > 0.2, None, np.round(50 - 100 * s)),
+        **{
+            name: rng.random(len(rows))
+            for name in ("compression_ratio", "type_token_ratio", "repeated_ngrams")
+        },
+    )
+
+
+def labelled(gap):
+    """Messages and summaries whose better half has an S higher by `gap`."""
+    tables = []
+    for name, labels in quality.SETS.items():
+        for label, s in zip(labels, (gap, 0.0), strict=True):
+            rows = losses(quality.MIXED, 5.0 + s, 5.0, name="labelled").assign(domain=name, label=label)
+            rows["doc_id"] = f"{name}/{label}/" + rows["doc_id"]
+            tables.append(rows)
+    return with_measures(pd.concat(tables, ignore_index=True))
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"), [(0.02, Verdict.REPRODUCED), (0.0, Verdict.UNCLEAR), (-0.02, Verdict.NOT)]
+)
+def test_s_marks_quality_when_damage_lowers_it(shift, verdict):
+    """Lower S in every kind of damage is the claim; no change is unclear; higher S contradicts it."""
+    findings = quality.render({"documents.parquet": ladder(shift)}).findings
+    assert findings[0].verdict is verdict
+
+
+def test_labels_are_told_apart_by_the_area_under_the_curve():
+    """A higher S of the better half is found on every set; the set's size and seeds stand in its cell."""
+    records = {"documents.parquet": pd.concat([ladder(0.02), labelled(0.05)], ignore_index=True)}
+    results = quality.render(records)
+    found = next(finding for finding in results.findings if "label" in finding.claim)
+    assert found.verdict is Verdict.REPRODUCED
+    assert "n=400, s=3" in results.tables["labelled"]
+
+
+def test_a_crossing_that_never_happens_is_later_than_all():
+    """Censored, not dropped: a document whose curves never cross loses against one whose do."""
+    rows = ladder(0.02)
+    rows.loc[rows["label"] != "clean", "intersection"] = None
+    wins = quality.against_clean(quality.with_measures(rows), "ocr", 1, "crossing")
+    assert (wins["win"] == 1).all()
+
+
+def crossings(position, never):
+    return pd.DataFrame(
+        [
+            {"set": "x", "arm": arm, "seed": seed, "domain": domain, "position": position, "low": 1, "high": np.nan,
+             "share_never": never, "num_documents": 50, "window": 256}
+            for arm in intersection.NAMES for seed in (0, 1, 2) for domain in ("all", *DOMAINS)
+        ]
+    )  # fmt: skip
+
+
+def contexts(difference):
+    rows = losses(intersection.PAIR, 5.0 + difference, 5.0)
+    return pd.concat([rows.assign(context=k) for k in (0, 4, 8)], ignore_index=True)
+
+
+def curves():
+    return pd.DataFrame(
+        [
+            {"set": "x", "arm": intersection.PAIR, "seed": seed, "domain": domain, "direction": direction.value,
+             "position": position, "nll": 8 - 0.1 * position, "count": 10}
+            for seed in (0, 1, 2) for domain in ("all", *DOMAINS) for direction in Direction for position in range(20)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("position", "never", "verdict"),
+    [(12.0, 0.0, Verdict.REPRODUCED), (np.nan, 1.0, Verdict.NOT), (12.0, 0.4, Verdict.NOT)],
+    ids=["everywhere", "nowhere", "not in enough resamples"],
+)
+def test_curves_cross_when_almost_every_resample_does(position, never, verdict):
+    """A position that two in five resamples lack is no crossing."""
+    records = {
+        "documents.parquet": losses(intersection.PAIR, 5.0, 5.0),
+        "crossings.csv": crossings(position, never),
+        "curves.parquet": curves(),
+        "contexts.parquet": contexts(0.0),
+    }
+    assert intersection.render(records).findings[0].verdict is verdict
+
+
+@pytest.mark.parametrize(("difference", "verdict"), [(0.05, Verdict.NOT), (0.0, Verdict.REPRODUCED)])
+def test_a_side_that_tells_more_at_equal_context_is_found(difference, verdict):
+    """Twentieths of a nat over two hundred documents are clear; none is none."""
+    found = intersection.by_context(intersection.with_difference(contexts(difference)))
+    assert list(found) == [0, 8]
+    assert intersection._same_tokens(intersection.PAIR, found).verdict is verdict
+
+
+def answers(arm, share, seeds=(0, 1, 2)):
+    rng = np.random.default_rng([len(arm), round(100 * share)])
+    return pd.DataFrame(
+        [
+            {"arm": arm, "seed": seed, "direction": "forward", "task": "piqa", "question": str(n), "correct": rng.random() < share}
+            for seed in seeds for n in range(400)
+        ]
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("top", "verdict"), [(0.8, Verdict.REPRODUCED), (0.5, Verdict.UNCLEAR), (0.2, Verdict.NOT)]
+)
+def test_selection_by_s_is_judged_against_random_text(top, verdict):
+    """More right answers than the random arm, as many, or fewer."""
+    arms = {"selected_random": 0.5, "selected_top_s": top, "selected_bottom_s": 0.5}
+    records = {
+        "answers.parquet": pd.concat([answers(arm, share) for arm, share in arms.items()], ignore_index=True),
+        "documents.parquet": pd.concat([losses(arm, 5.0, 8.0) for arm in arms], ignore_index=True),
+    }
+    assert selected.render(records).findings[0].verdict is verdict
