@@ -9,12 +9,12 @@ study=06_selection scale=${1:-laptop}
 # Text that no model has read: the training side of the split, without what the models were trained on.
 fresh="data=sample data.part=training data.without_bytes_per_domain=500_000"
 case $scale in
-    smoke)  rules="top_s random" budget=3000 pool="$fresh data.max_bytes_per_domain=3000" limit=8
-            tasks=[openbookqa] held=2000 ;;
+    smoke)  rules="top_s random" budget=12000 pool="$fresh data.max_bytes_per_domain=8000" limit=8
+            tasks=[openbookqa] held=2000 val=0.3 ;;
     laptop) rules="top_s bottom_s random low_nll mid_nll high_nll dsir length_matched" budget=200000
-            pool="$fresh data.max_bytes_per_domain=300_000" limit=300 tasks=[commonsense_qa,piqa,openbookqa] held=60000 ;;
+            pool="$fresh data.max_bytes_per_domain=300_000" limit=300 tasks=[commonsense_qa,piqa,openbookqa] held=60000 val=0.05 ;;
     paper)  rules="top_s bottom_s random low_nll mid_nll high_nll dsir length_matched" budget=1000000000
-            pool="data=slimpajama" limit=null tasks=[mmlu,commonsense_qa,piqa,siqa,openbookqa,boolq] held=10000000 ;;
+            pool="data=slimpajama" limit=null tasks=[mmlu,commonsense_qa,piqa,siqa,openbookqa,boolq] held=10000000 val=0.01 ;;
 esac
 
 train_models
@@ -28,7 +28,7 @@ for seed in $(echo "$seeds" | tr , ' '); do
         "seed=$seed" "run.dir='$out/selected/selected_\${rule.name}/$seed'"
 done
 revlm train +sweep=study_selected "scale=$scale" "name=${arms#,}" "seed=$seeds" "run.root=$out/models" \
-    "budget.tokens=$budget" budget.validations=1 data.val_fraction=0.05 $launcher \
+    "budget.tokens=$budget" budget.validations=1 "data.val_fraction=$val" $launcher \
     "init.path='$models/from_scratch_forward_en/\${seed}/model'" \
     "data.path='$out/selected/\${name}/\${seed}/selection.parquet'"
 
