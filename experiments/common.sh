@@ -27,6 +27,8 @@ if [ "$scale" = smoke ]; then contexts="window=33 stride=16"; fi
 revlm() {
     command=$1
     shift
+    # Runs of one study stand together in W&B.
+    case $command in train|score|select|evaluate) set -- "$@" "logger.group=$study" ;; esac
     "$python" -m "revlm.$command" "$@"
 }
 
