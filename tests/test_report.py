@@ -59,7 +59,7 @@ def test_report_gathers_a_sweep(report, sweep, tmp_path):
     assert done.stdout.startswith((tmp_path / "report/tables/sweep.md").read_text().splitlines()[0])
     found = {path.relative_to(tmp_path / "report").as_posix() for path in (tmp_path / "report").rglob("*.*")}
     assert found == {
-        "tables/runs.csv", "tables/sweep.md", "tables/sweep.csv",
+        "report.html", "tables/runs.csv", "tables/sweep.md", "tables/sweep.csv",
         "figures/loss_by_direction.png", "figures/position_curves.png",
     }  # fmt: skip
 
