@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -120,7 +120,14 @@ def auc_effect(
         size = min(step, resamples - at)
         counts = _counts(rng, len(positive), size) @ wins
         drawn[at : at + size] = (counts * _counts(rng, len(negative), size)).sum(axis=1) / wins.size
-    return _effect(float(wins.mean()), drawn, n, 0.5)
+    return as_share(_effect(float(wins.mean()), drawn, n, 0.5))
+
+
+def as_share(effect: Effect) -> Effect:
+    """An effect whose values lie between 0 and 1, and so does its interval."""
+    if effect.low is None or effect.high is None:
+        return effect
+    return replace(effect, low=max(0.0, effect.low), high=min(1.0, effect.high))
 
 
 def resampled(

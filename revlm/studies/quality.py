@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from revlm.markup import markdown
 from revlm.measures.correlations import correlation_text, partial_correlation
-from revlm.measures.statistics import RESAMPLES, Effect, auc_effect, holm, mean_effect
+from revlm.measures.statistics import RESAMPLES, Effect, as_share, auc_effect, holm, mean_effect
 from revlm.records.drawing import NEUTRAL, STYLE
 from revlm.studies.records import Records
 from revlm.studies.study import ALPHA, Finding, Results, Seeded, Study, Verdict, short
@@ -121,7 +121,7 @@ def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
 
 def chance(rows: pd.DataFrame) -> Seeded:
     """Mean win over documents and seeds, resampled by document; blind is 0.5."""
-    effect = mean_effect(rows["win"], rows["doc_id"], null=0.5)
+    effect = as_share(mean_effect(rows["win"], rows["doc_id"], null=0.5))
     return Seeded(
         effect, {int(seed): float(part["win"].mean()) for seed, part in rows.groupby("seed")}, null=0.5
     )

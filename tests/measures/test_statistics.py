@@ -76,6 +76,12 @@ def test_auc_is_the_one_of_mann_whitney():
     assert found.low < expected < found.high
 
 
+def test_shares_stay_between_0_and_1():
+    """Where almost all is won, the interval ends at 1."""
+    found = auc_effect(np.arange(10.0, 20), np.arange(0.0, 11))
+    assert 0 <= found.low < found.value <= found.high == 1
+
+
 def test_auc_intervals_hold_the_truth():
     """Of the 95% intervals, 93 to 97% hold the true area; no difference is found in 5%, give or take 1.5."""
     rng = np.random.default_rng(3)
