@@ -6,8 +6,12 @@ cd "$(dirname "$0")/../.."
 study=03_continued scale=${1:-laptop}
 . experiments/common.sh
 
+# Half of what the forward model read, in each direction.
+case $scale in smoke) tokens=4000 ;; laptop) tokens=750000 ;; paper) tokens=500000000 ;; esac
+
 train_models
 revlm train +sweep=study_continued "scale=$scale" "seed=$seeds" "run.root=$out/models" \
+    "budget.tokens=$tokens" budget.per_direction=true \
     "init.path='$models/from_scratch_forward_en/\${seed}/model'" $launcher
 # A public model once, with what two cores allow; on a cluster, the paper's.
 revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last "run.dir=$out/models/public_continued_mixed/0"

@@ -34,7 +34,7 @@ NAMES = {
     FORWARD: "continued forward",
     MIXED: "continued both ways",
     REVERSE: "continued in reverse",
-    SCRATCH: "mixed from scratch, as many tokens as were continued",
+    SCRATCH: "mixed from scratch, as many tokens as went on both ways",
     DOUBLE: "mixed from scratch, as many tokens in all",
 }
 QUESTIONS = {
@@ -42,7 +42,7 @@ QUESTIONS = {
     "end": "continued both ways: reverse - forward",
     "transfer": "reverse: continued both ways - mixed from scratch, equal reverse tokens",
     "compute": "reverse: continued both ways - mixed from scratch, equal tokens in all",
-    "shared": "forward: continued both ways - continued forward",
+    "shared": "forward: continued both ways - continued forward, equal forward tokens",
     "forgotten": "forward: continued in reverse - before",
 }
 
@@ -124,7 +124,7 @@ def _findings(
                 claim="Going on both ways costs forward nothing against going on forward.",
                 place="ours",
                 verdict=Verdict.NOT if (cost.effect.low or 0) > 0 and cost.agree else Verdict.UNCLEAR,
-                measured=f"{_said(cost)} nats of forward loss, at equal compute{lost}.",
+                measured=f"{_said(cost)} nats of forward loss, at equal forward tokens{lost}.",
             )
         )
     return found
