@@ -38,6 +38,8 @@ SMOOTHING = 9
 # More resamples without a crossing than this, and a crossing is not taken for one.
 NEVER = 0.05
 COLUMNS = 4
+# Nats per token, about 1% of the loss: a difference within it counts as none.
+MARGIN = 0.05
 CROSSING_NOTES = (
     "Each seed: position [95% interval over documents]; `never` is censored at the window, with the share of resamples "
     "that do not cross in brackets. A crossing is the first position from which the reverse curve, smoothed over 9 "
@@ -80,8 +82,11 @@ def by_context(contexts: pd.DataFrame) -> dict[int, Seeded]:
 
 
 def crosses(row: Mapping[str, Any]) -> bool:
-    """Whether a domain's curves cross for one seed: a position, in almost all resamples."""
-    return not np.isnan(row["position"]) and row["share_never"] <= NEVER
+    """Whether a domain's curves cross for one seed: behind position 0, in almost all resamples.
+
+    At 0 the reverse curve is at or below the forward one from the start, and nothing crosses.
+    """
+    return not np.isnan(row["position"]) and row["position"] > 0 and row["share_never"] <= NEVER
 
 
 def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
@@ -184,13 +189,13 @@ def _crossing(crossings: pd.DataFrame) -> Finding:
             f"{NAMES.get(str(arm), arm)}: in {always} of {len(by_domain)} domains with all {seeds} seeds, in {some} with any"
         )
         shares.append(always / len(by_domain))
-    share = max(shares)
-    verdict = Verdict.REPRODUCED if share > 2 / 3 else Verdict.NOT if share < 1 / 3 else Verdict.UNCLEAR
+    most, few = min(shares) > 2 / 3, max(shares) < 1 / 3  # noqa: PLR2004
+    verdict = Verdict.REPRODUCED if most else Verdict.NOT if few else Verdict.UNCLEAR
     return Finding(
         claim="Forward and reverse loss by position cross.",
         place="section on step-by-step loss",
         verdict=verdict,
-        measured="Curves cross (in 95% of resamples) " + "; ".join(parts) + ".",
+        measured="Curves cross behind position 0 (in 95% of resamples) " + "; ".join(parts) + ".",
     )
 
 
@@ -224,8 +229,10 @@ def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
         for k, value in found.items()
         if (value.effect.high or 0) < 0 and value.agree and p_values[k] < ALPHA
     ]
-    verdict = Verdict.NOT if right or left else Verdict.REPRODUCED
     longest = found[last]
+    ends = [longest.effect.low, longest.effect.high, *longest.by_seed.values()]
+    alike = all(end is not None and abs(end) < MARGIN for end in ends)
+    verdict = Verdict.NOT if right or left else Verdict.REPRODUCED if alike else Verdict.UNCLEAR
     return Finding(
         claim=f"At equal context length, a token is as easy given its left as given its right ({NAMES[arm]}).",
         place="ours: the two curves at one position speak of different tokens",
