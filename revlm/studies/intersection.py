@@ -189,7 +189,7 @@ def _crossing(crossings: pd.DataFrame) -> Finding:
             f"{NAMES.get(str(arm), arm)}: in {always} of {len(by_domain)} domains with all {seeds} seeds, in {some} with any"
         )
         shares.append(always / len(by_domain))
-    most, few = min(shares) > 2 / 3, max(shares) < 1 / 3  # noqa: PLR2004
+    most, few = min(shares) > 2 / 3, max(shares) < 1 / 3
     verdict = Verdict.REPRODUCED if most else Verdict.NOT if few else Verdict.UNCLEAR
     return Finding(
         claim="Forward and reverse loss by position cross.",
