@@ -1,19 +1,25 @@
 """The experiments run from end to end on tiny models, and again without doing anything twice."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import hydra
 import pytest
+from hydra.core.config_store import ConfigStore
+from omegaconf import OmegaConf
 
+from revlm import cli
+from revlm.checks import check
 from revlm.studies.catalogue import STUDIES
 from revlm.studies.pages import write_page
 from revlm.studies.records import Records
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-
-pytestmark = pytest.mark.process
+# What `model=` and `direction=` stand for where they choose no group.
+SHORT = {"score": ["model.path"], "contexts": ["model.path"], "evaluate": ["model.path", "direction.name"]}
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +41,7 @@ def run_study(tmp_path_factory, cache_dir):
     return run
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_runs_from_end_to_end(run_study, name, tmp_path):
     """From text to tables, pictures and verdicts, with the commands that the laptop results came from."""
@@ -46,6 +53,7 @@ def test_a_study_runs_from_end_to_end(run_study, name, tmp_path):
     assert all(path.stat().st_size > 10_000 for path in page.figures.values())
 
 
+@pytest.mark.process
 def test_a_study_that_is_finished_does_nothing_again(run_study):
     """The same command skips what is done and collects the same records."""
     _, results = run_study("02_from_scratch")
@@ -54,3 +62,44 @@ def test_a_study_that_is_finished_does_nothing_again(run_study):
     # Two seeds of five arms; eight English models scored together and two German ones.
     assert said.count("is finished already.") == 2 * 5 + 8 + 2
     assert {path: path.read_bytes() for path in (results / "records").iterdir()} == before
+
+
+@pytest.fixture
+def recorded(tmp_path):
+    """The command lines of a study at a scale, written down instead of started."""
+    python, log = tmp_path / "python", tmp_path / "log"
+    python.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" "" >> "{log}"\n')
+    python.chmod(0o755)
+
+    def commands(name, scale):
+        env = os.environ | {"PYTHON": str(python), "RUNS": str(tmp_path / "runs")}
+        subprocess.run([EXPERIMENTS / name / "run.sh", scale], env=env, check=True)
+        return [command.splitlines() for command in log.read_text().split("\n\n") if command]
+
+    return commands
+
+
+def one_job(module, overrides):
+    """Options of a command line's first job: of `a,b` the first, of a sweep file's lists too."""
+    name = module.removeprefix("revlm.")
+    overrides = [cli._lengthen(override, SHORT.get(name, [])) for override in overrides]
+    first = [re.sub(r"=([^\[\]',]+),.*", r"=\1", override) for override in overrides if override != "-m"]
+    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
+        config = hydra.compose(name, overrides=first, return_hydra_config=True)
+        swept = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}
+        named = {override.split("=")[0] for override in first}
+        more = [f"{key}={str(values).split(',')[0]}" for key, values in swept.items() if key not in named]
+        return hydra.compose(name, overrides=[*more, *first])
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_command_of_a_study_composes_at_every_scale(recorded, name, scale):
+    """What a laptop or a cluster is asked to do has valid options, known models and known data."""
+    cli.register()
+    for _, module, *overrides in recorded(name, scale):
+        config = one_job(module, overrides)
+        schema = OmegaConf.get_type(
+            ConfigStore.instance().load(f"{module.removeprefix('revlm.')}_schema.yaml").node
+        )
+        check(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
