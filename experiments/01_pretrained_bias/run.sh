@@ -14,8 +14,8 @@ esac
 size="$size data.max_bytes_per_domain=$bytes"
 
 revlm score "model=$model" data=sample $size "run.dir=$out/en"
-# The same documents with their words shuffled: what is left when order says nothing.
-revlm score "model=$model" data=shuffled_words $size "run.dir=$out/shuffled"
+# Some of them beside copies with their words shuffled: what is left when order says nothing.
+revlm score "model=$model" data=sample $size "data.max_bytes_per_domain=$((bytes / 4))" "data.damage=[word_shuffle]" "run.dir=$out/shuffled"
 for language in $(echo "$languages" | tr , ' '); do
     revlm score "model=$model" "data=sample_$language" $size "run.dir=$out/$language"
 done

@@ -17,20 +17,22 @@ case $scale in
             pool="data=slimpajama" limit=null tasks=[mmlu,commonsense_qa,piqa,siqa,openbookqa,boolq] held=10000000 val=0.01 ;;
 esac
 
+# Not among the records: the pool is as large as it needs to be.
+work=$runs/06_selection_pool
 train_models
 arms=
 for rule in $rules; do arms=$arms,selected_$rule; done
 for seed in $(echo "$seeds" | tr , ' '); do
     pair="model.forward=$models/from_scratch_forward_en/$seed/model model.reverse=$models/from_scratch_reverse_en/$seed/model"
-    revlm score $pair $pool "run.dir=$out/pool/$seed"
+    revlm score $pair $pool "run.dir=$work/pool/$seed"
     # All rules choose from the same scores and may spend the same number of tokens.
-    revlm select -m "scores=$out/pool/$seed" $pool "rule=$(echo "$rules" | tr ' ' ,)" "budget_tokens=$budget" \
-        "seed=$seed" "run.dir='$out/selected/selected_\${rule.name}/$seed'"
+    revlm select -m "scores=$work/pool/$seed" $pool "rule=$(echo "$rules" | tr ' ' ,)" "budget_tokens=$budget" \
+        "seed=$seed" "run.dir='$work/selected/selected_\${rule.name}/$seed'"
 done
 revlm train +sweep=study_selected "scale=$scale" "name=${arms#,}" "seed=$seeds" "run.root=$out/models" \
     "budget.tokens=$budget" budget.validations=1 "data.val_fraction=$val" $launcher \
     "init.path='$models/from_scratch_forward_en/\${seed}/model'" \
-    "data.path='$out/selected/\${name}/\${seed}/selection.parquet'"
+    "data.path='$work/selected/\${name}/\${seed}/selection.parquet'"
 
 before=$(models_of "$models" from_scratch_forward_en)
 after=$(models_of "$out/models" $(echo "${arms#,}" | tr , ' '))

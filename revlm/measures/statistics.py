@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import stats
 
 FloatArray = npt.NDArray[np.float64]
 LEVEL = 0.95
@@ -29,7 +30,7 @@ class Effect:
         value: of the sample.
         low: of the interval; None where one cluster or none gives no interval.
         high: of the interval.
-        p: two-sided, of no effect; at least 1 / (resamples + 1).
+        p: two-sided, of no effect; at least 2 / (resamples + 1).
         n: clusters, which are documents.
     """
 
@@ -120,7 +121,8 @@ def auc_effect(
         size = min(step, resamples - at)
         counts = _counts(rng, len(positive), size) @ wins
         drawn[at : at + size] = (counts * _counts(rng, len(negative), size)).sum(axis=1) / wins.size
-    return as_share(_effect(float(wins.mean()), drawn, n, 0.5))
+    # Each side spreads by its own number; the smaller one decides.
+    return as_share(_effect(float(wins.mean()), drawn, n, 0.5, degrees=min(wins.shape) - 1))
 
 
 def as_share(effect: Effect) -> Effect:
@@ -173,11 +175,15 @@ def _counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
     return counts.reshape(resamples, size).astype(np.float64)
 
 
-def _effect(value: float, drawn: FloatArray, n: int, null: float) -> Effect:
-    if n < 2:  # noqa: PLR2004 -- one cluster does not vary
+def _effect(value: float, drawn: FloatArray, n: int, null: float, *, degrees: int | None = None) -> Effect:
+    degrees = n - 1 if degrees is None else degrees
+    if degrees < 1:
         return Effect(value, None, None, math.nan, n)
-    # A resample of n spreads by a factor sqrt((n - 1) / n) too little.
-    drawn = value + (drawn - value) * math.sqrt(n / (n - 1))
+    # A resample of n spreads by a factor sqrt((n - 1) / n) too little, and knows nothing of how badly few
+    # clusters tell their spread: Student's t over the normal quantile does.
+    tails = (1 + LEVEL) / 2
+    widened = math.sqrt((degrees + 1) / degrees) * float(stats.t.ppf(tails, degrees) / stats.norm.ppf(tails))
+    drawn = value + (drawn - value) * widened
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = min(int((drawn <= null).sum()), int((drawn >= null).sum()))
     return Effect(value, float(low), float(high), min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)), n)

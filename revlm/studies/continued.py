@@ -17,11 +17,14 @@ from revlm.studies.study import (
     Study,
     Verdict,
     cell,
+    judged,
     paired,
     pick,
     seeded,
     share_of,
     short,
+    within,
+    worst,
 )
 
 # Less than this share of the loss counts as no lag; the margin of 02_from_scratch.
@@ -108,7 +111,7 @@ def _findings(
             Finding(
                 claim="Having read forward helps to learn reverse, at equal reverse tokens.",
                 place="ours",
-                verdict=_below_zero(helps),
+                verdict=judged(-helps.side()),
                 measured=f"{_said(helps)} nats in reverse, against a mixed model from scratch.",
             )
         )
@@ -123,7 +126,7 @@ def _findings(
             Finding(
                 claim="Going on both ways costs forward nothing against going on forward.",
                 place="ours",
-                verdict=Verdict.NOT if (cost.effect.low or 0) > 0 and cost.agree else Verdict.UNCLEAR,
+                verdict=judged(-1 if cost.side() > 0 else 0),
                 measured=f"{_said(cost)} nats of forward loss, at equal forward tokens{lost}.",
             )
         )
@@ -133,11 +136,10 @@ def _findings(
 def _lag(documents: pd.DataFrame, effects: dict[str, Seeded], validations: pd.DataFrame) -> Finding:
     start, end = effects["start"], effects["end"]
     share = share_of(pick(documents, arm=MIXED), "gap", "nll_forward")
-    low, high = share.effect.low, share.effect.high
-    if low is not None and low > MARGIN and min(share.by_seed.values()) > MARGIN:
-        verdict = Verdict.REPRODUCED
-    else:
-        verdict = Verdict.NOT if high is not None and high < MARGIN else Verdict.UNCLEAR
+    gained = seeded(paired(documents, {"arm": BASE}, {"arm": MIXED}, "gap"), "difference")
+    # It lags by more than the margin, and began further above than that.
+    lags = {Verdict.NOT: judged(share.side()), Verdict.REPRODUCED: Verdict.NOT}
+    verdict = worst([lags.get(within(share, MARGIN), Verdict.UNCLEAR), judged(gained.side())])
     public = _public_ends(validations)
     tail = (
         f" SmolLM2, one run of {public['tokens']:,} tokens: reverse {public['start_reverse']:.2f} to "
@@ -154,13 +156,6 @@ def _lag(documents: pd.DataFrame, effects: dict[str, Seeded], validations: pd.Da
             f"{short(share.effect, '+.1%')} of the forward loss.{tail}"
         ),
     )
-
-
-def _below_zero(found: Seeded) -> Verdict:
-    low, high = found.effect.low, found.effect.high
-    if low is None or high is None or not found.agree or low <= 0 <= high:
-        return Verdict.UNCLEAR
-    return Verdict.REPRODUCED if high < 0 else Verdict.NOT
 
 
 def _said(found: Seeded) -> str:

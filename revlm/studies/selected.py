@@ -9,7 +9,6 @@ from revlm.measures.statistics import holm
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
-    ALPHA,
     NOTES,
     Finding,
     Results,
@@ -17,6 +16,7 @@ from revlm.studies.study import (
     Study,
     Verdict,
     cell,
+    judged,
     paired,
     pick,
     seeded,
@@ -90,10 +90,8 @@ def against_random(rows: pd.DataFrame, value: str, *, weights: str | None) -> di
 
 
 def _verdict(found: Seeded, p: float, *, better: int) -> Verdict:
-    """Better by `better`'s sign, after correction and with every seed; worse is not reproduced."""
-    if p >= ALPHA or not found.agree:
-        return Verdict.UNCLEAR
-    return Verdict.REPRODUCED if found.effect.value * better > 0 else Verdict.NOT
+    """Better by `better`'s sign, after correction and over seeds; worse is not reproduced."""
+    return judged(better * found.side(p))
 
 
 def _corrected(found: dict[str, Seeded]) -> dict[str, float]:
@@ -167,7 +165,7 @@ def _domains(documents: pd.DataFrame) -> str:
     lines = []
     for domain, part in documents.groupby("domain"):
         found = against_random(part, "nll_forward", weights="num_tokens")
-        lines.append([str(domain), *(cell(found[arm]) for arm in arms)])
+        lines.append([str(domain), *(cell(found[arm]) if arm in found else "" for arm in arms)])
     about = "Held-out forward loss minus that of the random selection, by domain; nats per token."
     return "\n\n".join([about, markdown(["domain", *(ARMS[arm] for arm in arms)], lines), NOTES])
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy import stats
 
-from revlm.measures.statistics import Effect, mean_effect
+from revlm.measures.statistics import LEVEL, Effect, mean_effect
 from revlm.studies.records import Records
 
 # A corrected p-value below it counts.
 ALPHA = 0.05
+FEWEST_SEEDS = 3
 
 
 class Verdict(StrEnum):
@@ -90,16 +92,32 @@ class Seeded:
         return len(self.by_seed)
 
     @property
-    def agree(self) -> bool:
-        """Whether every seed's effect lies on the side of the mean one."""
-        side = np.sign(self.effect.value - self.null)
-        return all(np.sign(value - self.null) == side for value in self.by_seed.values())
+    def holds(self) -> bool:
+        """Whether seeds say so too: the t-interval of their mean lies on one side of the null.
+
+        Fewer than three seeds never do.
+        """
+        values = np.array(list(self.by_seed.values())) - self.null
+        if len(values) < FEWEST_SEEDS:
+            return False
+        half = stats.t.ppf((1 + LEVEL) / 2, len(values) - 1) * stats.sem(values)
+        return bool(abs(values.mean()) > half)
+
+    def side(self, p: float | None = None) -> int:
+        """1 above the null, -1 below it, 0 where documents or seeds do not tell.
+
+        Args:
+            p: corrected p-value; None: the effect's own.
+        """
+        told = (self.effect.p if p is None else p) < ALPHA and self.holds
+        return int(np.sign(self.effect.value - self.null)) if told else 0
 
 
 NOTES = (
     "Cells: value [95% interval] (n documents, s seeds: lowest to highest of them). Intervals resample documents "
     "10,000 times, all seeds of a document together: they speak of other documents, read by these models; what "
-    "another seed may change is what the range over seeds shows. One seed has no range."
+    "another seed may change is what the range over seeds shows, and a verdict needs both. P-values are given these models. One "
+    "seed has no range."
 )
 
 
@@ -172,6 +190,26 @@ def pick(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     """Rows whose columns have these values."""
     kept = np.logical_and.reduce([rows[name] == value for name, value in wanted.items()])
     return rows[kept]
+
+
+def within(found: Seeded, margin: float) -> Verdict:
+    """Whether an effect is none, give or take a margin.
+
+    Reproduced: the interval and every one of three seeds or more lie inside. Not: both lie outside,
+    on one side. Else unclear.
+    """
+    low, high, seeds = found.effect.low, found.effect.high, found.by_seed.values()
+    if low is None or high is None or len(seeds) < FEWEST_SEEDS:
+        return Verdict.UNCLEAR
+    if -margin < low and high < margin and all(abs(value) < margin for value in seeds):
+        return Verdict.REPRODUCED
+    above, below = min(low, *seeds) > margin, max(high, *seeds) < -margin
+    return Verdict.NOT if above or below else Verdict.UNCLEAR
+
+
+def judged(side: int) -> Verdict:
+    """Of a claim that an effect lies above its null: 1 it does, -1 below, 0 not told."""
+    return {1: Verdict.REPRODUCED, -1: Verdict.NOT}.get(side, Verdict.UNCLEAR)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:

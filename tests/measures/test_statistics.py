@@ -32,6 +32,16 @@ def test_intervals_hold_the_truth(null_trials):
     assert 0.93 <= np.mean([effect.low <= 0 <= effect.high for effect in null_trials]) <= 0.97
 
 
+@pytest.mark.parametrize("documents", [5, 10, 15])
+def test_few_documents_promise_no_more_than_they_hold(documents):
+    """No effect is found in about one of twenty samples, however small they are."""
+    rng = np.random.default_rng(documents)
+    found = [
+        mean_effect(rng.normal(size=documents), resamples=1000, seed=seed).p < 0.05 for seed in range(TRIALS)
+    ]
+    assert np.mean(found) == pytest.approx(0.05, abs=0.02)
+
+
 def test_a_planted_effect_is_found():
     """Half a standard deviation, in sixty documents: power of 80% or more."""
     found = [mean_effect(*simulate(0.5, seed), resamples=1000, seed=seed).p < 0.05 for seed in range(300)]

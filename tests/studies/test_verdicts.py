@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from revlm.studies import continued, from_scratch, pretrained_bias
-from revlm.studies.study import Verdict, cell, seeded, worst
+from revlm.studies.study import Verdict, cell, seeded, share_of, worst
 
 from .planted import losses, runs, validations
 
@@ -80,6 +80,31 @@ def continued_records(reverse):
     }
 
 
+def test_a_gain_is_no_price():
+    """A mixed model that beats its specialist costs nothing, however far."""
+    rows = losses("arm", -0.1, 0.0, noise=0.001).assign(difference=-0.1, loss=5.0)
+    assert from_scratch.costs_little(share_of(rows, "difference", "loss")) is Verdict.REPRODUCED
+
+
+def test_seeds_that_disagree_and_seeds_that_are_few_give_no_verdict():
+    """Documents alone never decide a claim about training."""
+    wide, few = losses("arm", 5.0, 5.1, of_seed=0.5), losses("arm", 5.0, 5.5, seeds=(0, 1))
+    for rows in (wide, few):
+        found = seeded(from_scratch.with_gap(rows), "gap")
+        assert found.effect.p < 0.05
+        assert found.side() == 0
+    assert seeded(from_scratch.with_gap(losses("arm", 5.0, 5.5)), "gap").side() == 1
+
+
+def test_no_lag_where_there_was_none_to_begin_with():
+    """Reverse above forward after going on is no lag if it was no further above before."""
+    records = continued_records(5.4)
+    documents = records["documents.parquet"]
+    before = documents["arm"] == "from_scratch_forward_en"
+    documents.loc[before, "nll_reverse"] = documents.loc[before, "nll_forward"]
+    assert continued.render(records).findings[0].verdict is Verdict.NOT
+
+
 @pytest.mark.parametrize(("reverse", "verdict"), [(5.4, Verdict.REPRODUCED), (5.0, Verdict.NOT)])
 def test_reverse_lags_when_it_stays_above(reverse, verdict):
     """More than 1% above the forward loss after going on both ways."""
@@ -97,9 +122,10 @@ def test_a_pretrained_model_that_cannot_read_backwards_is_no_better_than_on_shuf
     """Reverse far above forward in every group, and above the words shuffled."""
     plain = losses("smollm2", 3.0, 7.0, seeds=(0,), name="en")
     german = losses("smollm2", 3.5, 7.2, seeds=(0,), language="de", name="de")
-    shuffled = losses("smollm2", 6.5, 6.6, seeds=(0,), name="shuffled")
-    shuffled["doc_id"] = "shuffled/" + shuffled["doc_id"]
-    results = pretrained_bias.render({"documents.parquet": pd.concat([plain, german, shuffled])})
+    clean = losses("smollm2", 3.0, 7.0, seeds=(0,), name="shuffled").assign(label="clean")
+    copies = losses("smollm2", 6.5, 6.6, seeds=(0,), name="shuffled").assign(label="word_shuffle/3")
+    copies["doc_id"] += "#word_shuffle/3"
+    results = pretrained_bias.render({"documents.parquet": pd.concat([plain, german, clean, copies])})
     assert [finding.verdict for finding in results.findings] == [Verdict.REPRODUCED] * 2
     assert "6 of 6 groups" in results.findings[0].measured
 
