@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ from revlm.scores.table import SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
 DECIMALS = 6
+OWN_MODEL = re.compile(r"([a-z][a-z0-9_]*)_(\d+)")
 DOCUMENT_COLUMNS = (
     "doc_id", "domain", "language", "label", "num_tokens", "num_bytes", "nll_forward", "nll_reverse",
     "intersection", "compression_ratio", "type_token_ratio", "repeated_ngrams",
@@ -124,13 +126,14 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
 def arm_and_seed(name: str) -> tuple[str, int]:
     """What a model's name says: `from_scratch_forward_en_0` is seed 0 of an arm; other models are seed 0.
 
-    A pair, `A_0+B_0`, is seed 0 of the arm `A+B`.
+    A pair, `A_0+B_0`, is seed 0 of the arm `A+B`. Arms are in lower case with underscores: the 1 of a
+    `SmolLM2-135M-Instruct.Q4_1` is no seed.
     """
-    parts = [part.rpartition("_") for part in name.split("+")]
-    seeds = {seed for arm, _, seed in parts}
-    if len(seeds) > 1 or not all(arm and seed.isdecimal() for arm, _, seed in parts):
+    parts = [OWN_MODEL.fullmatch(part) for part in name.split("+")]
+    found = [part.groups() for part in parts if part]
+    if len(found) < len(parts) or len({seed for _, seed in found}) > 1:
         return name, 0
-    return "+".join(arm for arm, _, _ in parts), int(seeds.pop())
+    return "+".join(arm for arm, _ in found), int(found[0][1])
 
 
 def _training(source: Path) -> Iterator[tuple[dict[str, Any], Any]]:
