@@ -95,6 +95,7 @@ HOUSE = {
         "from_scratch",
         "continued",
         "intersection",
+        "quality_measures",
         "quality",
         "selected",
         "catalogue",

@@ -12,6 +12,7 @@ from revlm.studies.pictures import dots_figure, loss_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
     FEWEST_SEEDS,
+    LANGUAGES,
     NOTES,
     Finding,
     Results,
@@ -41,8 +42,6 @@ NAMES = {
     MIXED: "mixed, same compute",
     DOUBLE: "mixed, same tokens per direction",
 }
-LANGUAGES = {"en": "English", "de": "German", "es": "Spanish", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
-             "nl": "Dutch"}  # fmt: skip
 
 
 def render(records: Records) -> Results:

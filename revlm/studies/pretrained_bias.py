@@ -11,6 +11,7 @@ from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
     ALPHA,
+    LANGUAGES,
     NOTES,
     Finding,
     Results,
@@ -26,8 +27,6 @@ from revlm.studies.study import (
 
 # The set of documents that stand beside copies of themselves, and the copy that is read.
 SHUFFLED, COPY = "shuffled", "word_shuffle/3"
-LANGUAGES = {"en": "English", "de": "German", "es": "Spanish", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
-             "nl": "Dutch"}  # fmt: skip
 ALL = "all of English"
 
 

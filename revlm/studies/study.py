@@ -18,6 +18,8 @@ from revlm.studies.records import Records
 # A corrected p-value below it counts.
 ALPHA = 0.05
 FEWEST_SEEDS = 3
+LANGUAGES = {"en": "English", "de": "German", "es": "Spanish", "zh": "Chinese", "ja": "Japanese", "ar": "Arabic",
+             "nl": "Dutch"}  # fmt: skip
 
 
 class Verdict(StrEnum):

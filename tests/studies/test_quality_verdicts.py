@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from revlm.direction import Direction
-from revlm.studies import intersection, quality, selected
+from revlm.studies import intersection, quality, quality_measures, selected
 from revlm.studies.study import Verdict
 
 from .planted import losses
@@ -13,12 +13,12 @@ from .planted import losses
 DOMAINS = ("a", "b", "c", "d")
 
 
-def ladder(shift, arm=quality.PAIR):
+def ladder(shift, arm=quality_measures.PAIR):
     """Clean documents with S around 0.1, and copies of every kind whose S is lower by `shift` a level."""
     clean = losses(arm, 5.1, 5.0, name="ladder").assign(label="clean")
     tables = [clean]
-    for kind in quality.KINDS:
-        for level in quality.LEVELS:
+    for kind in quality_measures.KINDS:
+        for level in quality_measures.LEVELS:
             copy = losses(arm, 5.1 - shift * level, 5.0, name="ladder").assign(label=f"{kind}/{level}")
             copy["doc_id"] += f"#{kind}/{level}"
             tables.append(copy)
@@ -41,9 +41,11 @@ def with_measures(rows):
 def labelled(gap):
     """Messages and summaries whose better half has an S higher by `gap`."""
     tables = []
-    for name, labels in quality.SETS.items():
+    for name, labels in quality_measures.SETS.items():
         for label, s in zip(labels, (gap, 0.0), strict=True):
-            rows = losses(quality.MIXED, 5.0 + s, 5.0, name="labelled").assign(domain=name, label=label)
+            rows = losses(quality_measures.MIXED, 5.0 + s, 5.0, name="labelled").assign(
+                domain=name, label=label
+            )
             rows["doc_id"] = f"{name}/" + rows["doc_id"] + f"/{label}"
             tables.append(rows)
     return with_measures(pd.concat(tables, ignore_index=True))
@@ -73,7 +75,7 @@ def test_a_crossing_that_never_happens_is_later_than_all():
     """Censored, not dropped: a document whose curves never cross loses against one whose do."""
     rows = ladder(0.02)
     rows.loc[rows["label"] != "clean", "intersection"] = None
-    wins = quality.against_clean(quality.with_measures(rows), "ocr", 1, "crossing")
+    wins = quality_measures.against_clean(quality_measures.with_measures(rows), "ocr", 1, "crossing")
     assert (wins["win"] == 1).all()
 
 

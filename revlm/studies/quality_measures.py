@@ -1,0 +1,151 @@
+"""How well a measure tells better text from worse: in pairs of a text and its damaged copy, and on labelled sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from revlm.measures.statistics import RESAMPLES, Effect, as_share, auc_effect, mean_effect
+from revlm.studies.study import Seeded, seeded
+
+MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
+MODELS = {PAIR: "forward and reverse model", MIXED: "mixed model"}
+CLEAN = "clean"
+KINDS = {
+    "word_shuffle": "words shuffled",
+    "sentence_shuffle": "sentences shuffled",
+    "repetition": "sentences repeated",
+    "truncation": "end cut off",
+    "ocr": "characters misread",
+}
+LEVELS = (1, 2, 3)
+# Which end of a measure is said to mark the better text: the paper's for S and the crossing, the
+# usual reading for the others.
+BETTER = {
+    "s": ("S, higher", 1),
+    "crossing": ("crossing, earlier", -1),
+    "nll_forward": ("forward loss, lower", -1),
+    "num_tokens": ("tokens, more", 1),
+    "compression_ratio": ("compression ratio, higher", 1),
+    "type_token_ratio": ("type-token ratio, higher", 1),
+    "repeated_ngrams": ("repeated 3-grams, fewer", -1),
+}
+CONTROLS = ("nll_forward", "num_tokens", "compression_ratio", "type_token_ratio", "repeated_ngrams")
+# Set -> (label of the better text, of the worse).
+SETS = {
+    "sms": ("ham", "spam"),
+    "human_machine": ("human", "machine"),
+    "summaries": ("factual", "unfactual"),
+}
+# Those whose documents come in pairs; they differ in nothing but what the label says, or in length and kind alike.
+PAIRED = {"human_machine", "summaries"}
+# Beyond every position of a window: a crossing that never happens counts as later than all.
+NEVER = 1e9
+
+
+def with_measures(documents: pd.DataFrame) -> pd.DataFrame:
+    """Documents with S, the crossing as a rank, the original's id and the damage."""
+    names = documents["label"].fillna("").str.split("/", n=1, expand=True).reindex(columns=[0, 1])
+    return documents.assign(
+        s=documents["nll_forward"] - documents["nll_reverse"],
+        crossing=documents["intersection"].astype("Float64").fillna(NEVER).astype(float),
+        original=documents["doc_id"].str.split("#").str[0],
+        kind=names[0],
+        level=pd.to_numeric(names[1], errors="coerce").fillna(0).astype(int),
+    )
+
+
+def against_clean(ladder: pd.DataFrame, kind: str, level: int, measure: str) -> pd.DataFrame:
+    """Copies of one kind and level beside their originals: does the clean one have the better value?
+
+    Returns:
+        doc_id, domain, seed, win (1, 0, or 0.5 for a tie).
+    """
+    on = ["original", "seed"]
+    columns = [*on, "domain", measure]
+    clean = ladder.loc[ladder["kind"] == CLEAN, columns]
+    worse = ladder.loc[(ladder["kind"] == kind) & (ladder["level"] == level), columns]
+    both = clean.merge(worse, on=on, suffixes=("", "_worse"), validate="one_to_one")
+    better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
+    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["original"])
+
+
+def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
+    """(kind, level, measure) -> chance that the clean text has the better value."""
+    found = {}
+    for kind in KINDS:
+        for level in LEVELS:
+            for measure in BETTER:
+                rows = against_clean(ladder, kind, level, measure)
+                if len(rows):
+                    found[kind, level, measure] = chance(rows)
+    return found
+
+
+def chance(rows: pd.DataFrame) -> Seeded:
+    """Mean win over documents and seeds, resampled by document; blind is 0.5."""
+    effect = as_share(mean_effect(rows["win"], rows["doc_id"], null=0.5))
+    return Seeded(
+        effect, {int(seed): float(part["win"].mean()) for seed, part in rows.groupby("seed")}, null=0.5
+    )
+
+
+def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
+    """(set, measure) -> chance that the better text has the better value.
+
+    Of sets that come in pairs, inside of pairs; of others, over all pairs of documents (the area
+    under the ROC curve), measures averaged over seeds, each seed's beside.
+    """
+    found = {}
+    for name, labels in SETS.items():
+        rows = labelled[labelled["domain"] == name]
+        for measure in BETTER:
+            if rows.empty:
+                continue
+            if name in PAIRED:
+                both = _pairs(rows, measure, labels)
+                if len(both):
+                    found[name, measure] = chance(both)
+                continue
+            mean = rows.groupby(["doc_id", "label"])[measure].mean().reset_index()
+            by_seed = {
+                int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")
+            }
+            found[name, measure] = Seeded(_area(mean, measure, labels), by_seed, null=0.5)
+    return found
+
+
+def _pairs(rows: pd.DataFrame, measure: str, labels: tuple[str, str]) -> pd.DataFrame:
+    """Pairs of documents whose ids differ in the label at their end alone: doc_id, seed, win."""
+    rows = rows.assign(pair=rows["doc_id"].str.rsplit("/", n=1).str[0])
+    good, bad = (rows.loc[rows["label"] == label, ["pair", "seed", measure]] for label in labels)
+    both = good.merge(bad, on=["pair", "seed"], suffixes=("", "_worse"), validate="one_to_one")
+    better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
+    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["pair"])
+
+
+def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:
+    """Area of one measure: how often the first label's text has the better value than the second's."""
+    sign = BETTER[measure][1]
+    good, bad = (sign * rows.loc[rows["label"] == label, measure].to_numpy(float) for label in labels)
+    return auc_effect(good, bad, resamples=resamples)
+
+
+def beyond(ladder: pd.DataFrame, kind: str) -> tuple[str, Seeded] | None:
+    """How much more often S is right than the best usual measure, on one kind of damage at its worst level.
+
+    A usual measure may point either way; it is read in the one that serves it best, S as the paper reads it.
+
+    Returns:
+        That measure, and its disadvantage in pairs of documents: above 0, S is better.
+    """
+    columns = {measure: against_clean(ladder, kind, LEVELS[-1], measure) for measure in ("s", *CONTROLS)}
+    s = columns.pop("s")
+    if s.empty:
+        return None
+    read = {
+        measure: rows["win"] if rows["win"].mean() >= 0.5 else 1 - rows["win"]  # noqa: PLR2004 -- blind
+        for measure, rows in columns.items()
+    }
+    best = max(read, key=lambda measure: float(read[measure].mean()))
+    return best, seeded(s.assign(difference=s["win"] - read[best]), "difference", weights=None)
