@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from revlm.cache import write_atomically
 from revlm.direction import Direction
 
 FloatArray = npt.NDArray[np.float64]
@@ -202,11 +202,5 @@ def save(figure: Figure, path: Path) -> Path:
     data = io.BytesIO()
     with mpl.rc_context(STYLE):
         figure.savefig(data, format="png", metadata={"Software": None})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(data.getvalue())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, data.getvalue())
     return path

@@ -111,16 +111,13 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
     """Write one record, whole or not at all."""
     numbers = rows.select_dtypes("floating").columns
     rows = rows.assign(**{name: rows[name].round(DECIMALS) for name in numbers})
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".csv":
         write_atomically(path, rows.to_csv(index=False, lineterminator="\n"))
         return
     table = pa.Table.from_pandas(rows, preserve_index=False).replace_schema_metadata(None)
     out = io.BytesIO()
     parquet.write_table(table, out, compression="zstd", compression_level=19)
-    temporary = path.with_name(f".{path.name}")
-    temporary.write_bytes(out.getvalue())
-    temporary.replace(path)
+    write_atomically(path, out.getvalue())
 
 
 def arm_and_seed(name: str) -> tuple[str, int]:
