@@ -14,7 +14,8 @@ from omegaconf import OmegaConf, open_dict
 
 from revlm import cli, train
 from revlm.config import DataConfig, ModelConfig, TrainConfig
-from revlm.data.corpus import load_corpus, split_mask
+from revlm.data.corpus import load_corpus
+from revlm.data.split import split_mask
 from revlm.data.streams import IGNORE, Layout
 from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
 from revlm.direction import Direction, orient

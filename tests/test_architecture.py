@@ -15,6 +15,8 @@ HOUSE = {
     "data": [
         "__init__",
         "document",
+        "hashes",
+        "split",
         "samples",
         "sample",
         "benchmarks",

@@ -5,8 +5,6 @@ All choices come out of hashes of (data.seed, doc_id): the same in every process
 
 from __future__ import annotations
 
-import hashlib
-import re
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
@@ -19,13 +17,12 @@ import numpy.typing as npt
 from revlm.config import CorpusConfig, Source
 from revlm.data.document import Document, nearest
 from revlm.data.files import read_files
+from revlm.data.hashes import hashes, word_pattern
 from revlm.data.sample import read_sample
 from revlm.errors import UserError
 
 Matrix = npt.NDArray[np.float64]
 
-# Languages written without spaces: a word is one character.
-UNSPACED = {"zh", "ja"}
 # Words of a document of the chain: one window of the laptop scale holds it.
 MARKOV_WORDS = 200
 MARKOV_STATES = 200
@@ -56,11 +53,11 @@ def read_shuffled_words(config: CorpusConfig, unreadable: list[str]) -> Iterator
         config: the base text is that of `data.path` or, without one, the sample's.
         unreadable: see `read_files`.
     """
-    pattern = _word(config)
+    pattern = word_pattern(config.language)
     for document in _base(config, unreadable):
         doc_id = f"shuffled/{document.doc_id}"
         words, spaces = pattern.findall(document.text), pattern.split(document.text)
-        order = np.argsort(_numbers(config.seed, doc_id, len(words)), kind="stable").tolist()
+        order = np.argsort(hashes(f"{config.seed}/{doc_id}", len(words)), kind="stable").tolist()
         rest = (words[place] + space for place, space in zip(order, spaces[1:], strict=True))
         text = spaces[0] + "".join(rest)
         yield document._replace(doc_id=doc_id, text=text)
@@ -148,7 +145,7 @@ def read_markov(config: CorpusConfig, unreadable: list[str]) -> Iterator[Documen
     rows = [list(accumulate(row)) for row in pairs.tolist()]
     for number in numbers:
         doc_id, weights, text = f"markov/{number}", start, list[str]()
-        for value in _numbers(config.seed, doc_id, MARKOV_WORDS).tolist():
+        for value in hashes(f"{config.seed}/{doc_id}", MARKOV_WORDS).tolist():
             state = bisect_right(weights, value % weights[-1])
             text.append(f" {words[state]}")
             weights = rows[state]
@@ -200,14 +197,9 @@ def read_arrow(config: CorpusConfig) -> Iterator[Document]:
     lines = [f"{arrow_line(name)}\n" for name in range(64)]
     for number in _documents(config, smallest=ARROW_LINES * len(lines[0])):
         doc_id = f"arrow/{number}"
-        names = (_numbers(config.seed, doc_id, ARROW_LINES) % 64).tolist()
+        names = (hashes(f"{config.seed}/{doc_id}", ARROW_LINES) % 64).tolist()
         # ISO 639: no linguistic content.
         yield Document(doc_id, "".join(lines[name] for name in names), "arrow", "zxx")
-
-
-def _numbers(seed: int, doc_id: str, count: int) -> npt.NDArray[np.uint64]:
-    """(count,) hashes of a document's own."""
-    return np.frombuffer(hashlib.shake_128(f"{seed}/{doc_id}".encode()).digest(8 * count), dtype="<u8")
 
 
 def _documents(config: CorpusConfig, *, smallest: int) -> range:
@@ -223,13 +215,9 @@ def _documents(config: CorpusConfig, *, smallest: int) -> range:
     return range(min(counts))
 
 
-def _word(config: CorpusConfig) -> re.Pattern[str]:
-    return re.compile(r"\S" if config.language in UNSPACED else r"\S+")
-
-
 def _base_words(config: CorpusConfig, unreadable: list[str]) -> Iterator[list[str]]:
     """Words of each document of the base text, as far as the chain looks."""
-    pattern, read = _word(config), 0
+    pattern, read = word_pattern(config.language), 0
     for document in _base(config, unreadable):
         yield pattern.findall(document.text)
         read += len(document.text)

@@ -7,20 +7,17 @@ every process and on every machine.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from revlm.config import Damage
 from revlm.data.document import Document
+from revlm.data.hashes import hashes, word_pattern
 
 CLEAN = "clean"
-# Languages written without spaces: a word is one character.
-UNSPACED = {"zh", "ja"}
 # A run of text up to the end of a sentence or of a line; in code, a line.
 SENTENCE = re.compile(r"\S(?:[^.!?。！？\n]|[.!?](?=\S))*[.!?。！？]*")  # noqa: RUF001 -- Chinese and Japanese
 # What a scanner takes for what, both ways; pairs look alike in print.
@@ -68,9 +65,7 @@ def damage(text: str, kind: Damage, share: float, *, key: str, language: str = "
         return text[: max(1, round(len(text) * (1 - share)))]
     if kind is Damage.ocr:
         return _misread(text, share, key)
-    pattern = SENTENCE
-    if kind is Damage.word_shuffle:
-        pattern = re.compile(r"\S" if language in UNSPACED else r"\S+")
+    pattern = word_pattern(language) if kind is Damage.word_shuffle else SENTENCE
     change = _repeated if kind is Damage.repetition else _shuffled
     return _with_units(text, pattern, lambda units: change(units, share, key))
 
@@ -84,7 +79,7 @@ def _with_units(text: str, pattern: re.Pattern[str], change: Callable[[list[str]
 def _shuffled(units: list[str], share: float, key: str) -> list[str]:
     """A share of the units, two or more, in another order among the places they hold."""
     count = max(2, math.ceil(share * len(units)))
-    ranks = np.argsort(_numbers(key, len(units)), kind="stable")
+    ranks = np.argsort(hashes(key, len(units)), kind="stable")
     places = np.sort(ranks[:count])
     order = ranks[:count]
     result = list(units)
@@ -95,9 +90,11 @@ def _shuffled(units: list[str], share: float, key: str) -> list[str]:
 
 def _repeated(units: list[str], share: float, key: str) -> list[str]:
     """A share of the units, never the first, each replaced by what stands before it."""
+    if not units:
+        return units
     count = math.ceil(share * (len(units) - 1))
     result = list(units)
-    for place in np.sort(np.argsort(_numbers(key, len(units) - 1), kind="stable")[:count]) + 1:
+    for place in np.sort(np.argsort(hashes(key, len(units) - 1), kind="stable")[:count]) + 1:
         result[place] = result[place - 1]
     return result
 
@@ -109,20 +106,15 @@ def _misread(text: str, share: float, key: str) -> str:
         one, other = pair.split()
         swaps.setdefault(one, []).append(other)
         swaps.setdefault(other, []).append(one)
-    hashes = _numbers(key, 2 * len(text))
-    hit = hashes[: len(text)] < share * 2.0**64
+    drawn = hashes(key, 2 * len(text))
+    hit = drawn[: len(text)] < share * 2.0**64
     result, place = [], 0
     while place < len(text):
         piece = text[place : place + 2] if hit[place] and text[place : place + 2] in swaps else text[place]
         if hit[place] and not piece.isspace():
             others = swaps.get(piece, [""])
-            result.append(others[int(hashes[len(text) + place]) % len(others)])
+            result.append(others[int(drawn[len(text) + place]) % len(others)])
         else:
             result.append(piece)
         place += len(piece)
     return "".join(result)
-
-
-def _numbers(key: str, count: int) -> npt.NDArray[np.uint64]:
-    """(count,) hashes of a copy's own."""
-    return np.frombuffer(hashlib.shake_128(key.encode()).digest(8 * max(count, 0)), dtype="<u8")

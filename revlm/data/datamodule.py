@@ -14,7 +14,8 @@ from transformers import PreTrainedTokenizerFast
 
 from revlm.cache import atomic_folder, digest
 from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Packing, TokenizerConfig
-from revlm.data.corpus import Corpus, load_corpus, split_mask
+from revlm.data.corpus import Corpus, load_corpus
+from revlm.data.split import split_mask
 from revlm.data.streams import Batch, EvalStream, Layout, Share, TrainStream
 from revlm.data.tokens import (
     CODE_VERSION,

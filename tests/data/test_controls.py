@@ -29,6 +29,7 @@ from revlm.data.controls import (
     transition_kernel,
 )
 from revlm.data.corpus import load_corpus
+from revlm.data.hashes import hashes
 from revlm.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -134,7 +135,7 @@ def test_controls_are_the_same_on_every_machine():
     """A fixed seed gives the text that it gave when this was written."""
     document = next(read_arrow(control("arrow", max_documents=1)))
     assert document.text == " * b h k m q w\n & b e l o q v\n Q a h k n t u\n K c g i m s w\n"
-    assert controls._numbers(1, "a/b", 2).tolist() == [0x922F6D03DF5D75AC, 0x68A6608CF0A938ED]
+    assert hashes("1/a/b", 2).tolist() == [0x922F6D03DF5D75AC, 0x68A6608CF0A938ED]
 
 
 @pytest.mark.parametrize("source", ["shuffled_words", "markov", "arrow"])

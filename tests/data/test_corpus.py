@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.config import DataConfig, Part, Source
-from revlm.data.corpus import beginning, content_key, load_corpus, split_mask
+from revlm.data.corpus import beginning, load_corpus
+from revlm.data.split import content_key, split_mask
 from revlm.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,7 @@ from datasets import Dataset
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from revlm.data.corpus import split_mask
+from revlm.data.split import split_mask
 from revlm.data.tokens import (
     BOS,
     begin_id,
