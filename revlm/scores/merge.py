@@ -26,6 +26,8 @@ from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
 ALL = "all"
+# A window that begins inside its document has no true beginning, so both are told apart.
+FIRST = "first"
 TOKENS = "tokens.parquet"
 TOKENS_SCHEMA = pa.schema([("doc_id", pa.string()), *TOKEN_COLUMNS])
 # Sums behind all curves and their resamples.
@@ -36,12 +38,18 @@ CHUNK_CELLS = 1 << 21
 
 @dataclass
 class Group:
-    """Documents of one domain and language."""
+    """Documents of one domain and language.
 
-    curve: PositionCurve
+    Attributes:
+        curves: over all windows, and over those that begin their document.
+        num_documents: how many.
+        num_tokens: of all of them.
+        sum_s: over documents, so that each counts alike.
+    """
+
+    curves: dict[str, PositionCurve]
     num_documents: int = 0
     num_tokens: int = 0
-    # Over documents, so that each counts alike.
     sum_s: float = 0.0
 
 
@@ -64,22 +72,22 @@ class Groups:
         names = list(zip(batch["domain"].to_pylist(), batch["language"].to_pylist(), strict=True))
         for name in dict.fromkeys(names):
             if name not in self.groups:
-                curve = PositionCurve(self.num_positions, self.rule.resamples, self.rule.seed)
-                self.groups[name] = Group(curve)
+                self.groups[name] = Group({windows: self._curve() for windows in (ALL, FIRST)})
             group = self.groups[name]
             rows = np.flatnonzero([other == name for other in names])
             part = batch.take(pa.array(rows))
             group.num_documents += len(rows)
             group.num_tokens += int(part["num_tokens"].to_numpy().sum())
             group.sum_s += float(part["s"].to_numpy().sum())
-            self._add_curves(group.curve, documents[rows], part)
+            self._add_curves(group.curves, documents[rows], part)
 
     def total(self, wanted: Iterable[tuple[str, str]]) -> Group:
         """Several groups as one."""
         first, *rest = [self.groups[name] for name in wanted]
         result = copy.deepcopy(first)
         for group in rest:
-            result.curve.merge_state(group.curve)
+            for windows, curve in result.curves.items():
+                curve.merge_state(group.curves[windows])
             result.num_documents += group.num_documents
             result.num_tokens += group.num_tokens
             result.sum_s += group.sum_s
@@ -90,18 +98,43 @@ class Groups:
         for value in sorted({name[index] for name in self.groups}):
             yield value, self.total(name for name in self.groups if name[index] == value)
 
+    def _curve(self) -> PositionCurve:
+        return PositionCurve(self.num_positions, self.rule.resamples, self.rule.seed)
+
     def _add_curves(
-        self, curve: PositionCurve, documents: npt.NDArray[np.int64], part: pa.RecordBatch
+        self, curves: dict[str, PositionCurve], documents: npt.NDArray[np.int64], part: pa.RecordBatch
     ) -> None:
         step = max(1, CHUNK_CELLS // self.num_positions)
         for at in range(0, len(documents), step):
             chunk = part.slice(at, step)
             lengths = chunk["num_tokens"].to_numpy()
             doc = torch.from_numpy(np.repeat(documents[at : at + step], lengths))
+            first = torch.from_numpy(in_first_window(_flat(chunk["position_forward"]), lengths))
             for direction in Direction:
-                nll = torch.from_numpy(chunk[f"token_nll_{direction}"].flatten().to_numpy().copy())
-                position = torch.from_numpy(chunk[f"position_{direction}"].flatten().to_numpy().copy())
-                curve.update(nll, position, doc, direction.number)
+                nll = torch.from_numpy(_flat(chunk[f"token_nll_{direction}"]))
+                position = torch.from_numpy(_flat(chunk[f"position_{direction}"]))
+                curves[ALL].update(nll, position, doc, direction.number)
+                curves[FIRST].update(nll[first], position[first], doc[first], direction.number)
+
+
+def in_first_window(
+    position_forward: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """(N,) which tokens stand in the window that begins their document.
+
+    Args:
+        position_forward: (N,) tokens already read of the window, in text order, document by document.
+        lengths: (D,) tokens of each document, each at least 1, N in all.
+    """
+    windows = np.cumsum(position_forward == 0)
+    starts = np.cumsum(lengths) - lengths
+    first: npt.NDArray[np.bool_] = windows == np.repeat(windows[starts], lengths)
+    return first
+
+
+def _flat(lists: pa.Array) -> npt.NDArray:
+    numbers: npt.NDArray = lists.flatten().to_numpy().copy()
+    return numbers
 
 
 def check_room(scores: ShardedScores) -> None:
@@ -112,8 +145,8 @@ def check_room(scores: ShardedScores) -> None:
     """
     domains = len(scores.corpus.dataset.unique("domain"))
     resamples, positions = scores.job.config.curves.resamples, num_positions(scores)
-    # Each domain's own sums, their copy in a total, and the corpus's.
-    size = 2 * (domains + 1) * 2 * 2 * (resamples + 1) * positions * 8
+    # Each domain's own sums, their copy in a total, and the corpus's; of all windows and of first ones.
+    size = 2 * 2 * (domains + 1) * 2 * 2 * (resamples + 1) * positions * 8
     if size > MAX_CURVE_BYTES:
         raise UserError(
             f"curves of {domains} domains with {positions} positions and curves.resamples={resamples} need "
@@ -181,13 +214,20 @@ def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
     """Curves and crossings of everything, of each domain and of each language; their means."""
     everything = groups.total(groups.groups)
     domains, languages = dict(groups.by(0)), dict(groups.by(1))
+
+    def crossings(groups_by_name: dict[str, Group], windows: str = ALL) -> dict[str, Any]:
+        return {name: _crossing(group, groups.rule, windows) for name, group in groups_by_name.items()}
+
     found = {
-        ALL: _crossing(everything, groups.rule),
-        "domain": {name: _crossing(group, groups.rule) for name, group in domains.items()},
-        "language": {name: _crossing(group, groups.rule) for name, group in languages.items()},
+        **crossings({ALL: everything}),
+        "domain": crossings(domains),
+        "language": crossings(languages),
+        FIRST: {**crossings({ALL: everything}, FIRST), "domain": crossings(domains, FIRST)},
     }
+    by_domain = {ALL: everything} | domains
     write_atomically(folder / "intersection.json", json.dumps(found, indent=2) + "\n")
-    write_atomically(folder / "curves.csv", _curves_csv("domain", {ALL: everything} | domains))
+    write_atomically(folder / "curves.csv", _curves_csv("domain", by_domain))
+    write_atomically(folder / "curves_first.csv", _curves_csv("domain", by_domain, FIRST))
     write_atomically(folder / "curves_language.csv", _curves_csv("language", languages))
     return {
         **_means(everything),
@@ -198,7 +238,7 @@ def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
 
 def _means(group: Group) -> dict[str, Any]:
     """Losses are means over tokens; s is the mean over documents, each counting alike."""
-    forward, reverse = group.curve.curves().mean().tolist()
+    forward, reverse = group.curves[ALL].curves().mean().tolist()
     return {
         "num_documents": group.num_documents,
         "num_tokens": group.num_tokens,
@@ -208,16 +248,16 @@ def _means(group: Group) -> dict[str, Any]:
     }
 
 
-def _crossing(group: Group, rule: CurvesConfig) -> dict[str, Any]:
-    return intersection(group.curve.curves(), rule, group.num_documents)
+def _crossing(group: Group, rule: CurvesConfig, windows: str) -> dict[str, Any]:
+    return intersection(group.curves[windows].curves(), rule, group.num_documents)
 
 
-def _curves_csv(column: str, groups: dict[str, Group]) -> str:
+def _curves_csv(column: str, groups: dict[str, Group], windows: str = ALL) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([column, "direction", "position", "nll", "count"])
     for name, group in groups.items():
-        curves: Curves = group.curve.curves()
+        curves: Curves = group.curves[windows].curves()
         for direction in Direction:
             for position in np.flatnonzero(curves.count[direction.number]):
                 nll, count = curves.nll[direction.number, position], curves.count[direction.number, position]

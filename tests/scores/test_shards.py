@@ -158,6 +158,30 @@ def test_curves_hold_every_token_once(job):
     assert summary["num_documents"] == len(table)
 
 
+def test_curves_of_first_windows_hold_the_beginnings_alone(job):
+    """At each position they count the documents that reach it, and their losses are those documents' own."""
+    folder = finish(job)
+    tokens = parquet.read_table(folder / "tokens.parquet")
+    losses = [np.array(row) for row in tokens["token_nll_forward"].to_pylist()]
+    rows = [line.split(",") for line in (folder / "curves_first.csv").read_text().splitlines()[1:]]
+    curve = {
+        int(p): (float(nll), int(n)) for name, way, p, nll, n in rows if (name, way) == ("all", "forward")
+    }
+    assert len(curve) == 64
+    assert max(map(len, losses)) > 64
+    for position, (nll, count) in curve.items():
+        reached = [row[position] for row in losses if len(row) > position]
+        assert count == len(reached)
+        assert nll == pytest.approx(np.mean(reached, dtype=np.float64), abs=1e-5)
+    reverse = [(int(p), int(n)) for name, way, p, _, n in rows if (name, way) == ("all", "reverse")]
+    assert reverse == [(position, count) for position, (_, count) in curve.items()]
+    assert set(json.loads((folder / "intersection.json").read_text())["first"]["domain"]) == {
+        "finance",
+        "bbc_news",
+        "drama",
+    }
+
+
 def test_short_documents_are_left_out_and_counted(job):
     """min_tokens drops a document from the table, and the summary says how many."""
     job.config.min_tokens = 200
