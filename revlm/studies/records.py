@@ -5,6 +5,7 @@
     runs of scoring         documents.parquet  both losses and more, of each document under each model
                             curves.parquet   losses by position
                             crossings.csv    where the curves cross, with intervals
+                            (both over all windows and over those that begin their document)
     of contexts             contexts.parquet  the same tokens' losses given their left and their right
     of evaluation           answers.parquet  each question, right or wrong
 
@@ -33,6 +34,7 @@ from revlm.records.evaluation_runs import find_evaluations, read_evaluation
 from revlm.records.runs import SUMMARY, read_run
 from revlm.scores.contexts import SUMMARY as CONTEXTS_SUMMARY
 from revlm.scores.contexts import TABLE as CONTEXTS
+from revlm.scores.merge import ALL, FIRST
 from revlm.scores.table import SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
@@ -46,6 +48,11 @@ RUN_COLUMNS = (
     "module", "language", "tokens", "parameters", "window", "nll_forward", "nll_reverse", "start_nll_forward",
     "start_nll_reverse", "seconds", "tokens_per_second", "num_train_documents", "corpus_fingerprint", "commit",
 )  # fmt: skip
+CROSSING_COLUMNS = (
+    "position", "low", "high", "share_never", "num_documents", "smoothing", "hold", "resamples", "window",
+)  # fmt: skip
+# What the windows are -> their curves.
+CURVES = {ALL: "curves.csv", FIRST: "curves_first.csv"}
 
 
 class Records:
@@ -189,7 +196,11 @@ def _documents(source: Path) -> pd.DataFrame:
 
 
 def _curves(source: Path) -> pd.DataFrame:
-    tables = [_labelled(pd.read_csv(folder / "curves.csv"), labels) for labels, folder in _scoring(source)]
+    tables = [
+        _labelled(pd.read_csv(folder / name), labels | {"windows": windows})
+        for labels, folder in _scoring(source)
+        for windows, name in CURVES.items()
+    ]
     return _together(tables)
 
 
@@ -197,10 +208,11 @@ def _crossings(source: Path) -> pd.DataFrame:
     rows = []
     for labels, folder in _scoring(source):
         found = json.loads((folder / "intersection.json").read_text(encoding="utf-8"))
-        rows += [
-            {**labels, "domain": domain, **{k: crossing[k] for k in ("position", "low", "high", "share_never", "num_documents", "smoothing", "hold", "resamples", "window")}}
-            for domain, crossing in {"all": found["all"], **found["domain"]}.items()
-        ]  # fmt: skip
+        for windows, part in {ALL: found, FIRST: found[FIRST]}.items():
+            rows += [
+                {**labels, "windows": windows, "domain": domain, **{k: crossing[k] for k in CROSSING_COLUMNS}}
+                for domain, crossing in {ALL: part[ALL], **part["domain"]}.items()
+            ]
     return pd.DataFrame(rows)
 
 

@@ -140,6 +140,16 @@ def test_chinese_reviews_carry_their_label():
     assert Counter(document.label for document in documents) == {"pos": 16548, "neg": 18574}
 
 
+@needs("uk")
+def test_ukrainian_examinations_quote_no_mistakes():
+    """Questions on the language itself, which show errors on purpose, stay out of what a model learns from."""
+    documents = list(read_sample(DataConfig(language="uk")))
+    assert len(documents) == 6649
+    said = "\n".join(document.text for document in documents)
+    assert said.count("порушено граматичну норму") == 0
+    assert len(re.findall("[\u0400-\u04ff]", said)) > 2_000_000
+
+
 @needs("ar")
 def test_arabic_is_arabic():
     """Only the Arabic side of the bilingual collections is read."""
