@@ -45,6 +45,7 @@ HOUSE = {
         "contexts",
         "paired",
         "correlations",
+        "rank_bootstrap",
     ],
     "scores": [
         "__init__",

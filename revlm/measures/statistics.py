@@ -66,11 +66,10 @@ def mean_effect(
     """
     values = np.asarray(values, dtype=np.float64)
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
-    names = np.arange(len(values)) if clusters is None else np.asarray(clusters)
     kept = np.isfinite(values) & np.isfinite(weights)
     if not kept.any():
         return Effect(math.nan, None, None, math.nan, 0)
-    codes = np.unique(names[kept], return_inverse=True)[1].reshape(-1)
+    codes = clusters_of(clusters, kept)
     sums: FloatArray = np.stack(
         [np.bincount(codes, weights=values[kept] * weights[kept]), np.bincount(codes, weights=weights[kept])],
         axis=1,
@@ -89,7 +88,7 @@ def ratio_effect(sums: FloatArray, *, null: float = 0.0, resamples: int = RESAMP
     """
     value = float(sums[:, 0].sum() / sums[:, 1].sum())
     drawn = resampled(sums, lambda totals: totals[:, 0] / totals[:, 1], resamples=resamples, seed=seed)
-    return _effect(value, drawn, len(sums), null)
+    return interval(value, drawn, len(sums), null)
 
 
 def auc_effect(
@@ -119,17 +118,17 @@ def auc_effect(
     step = max(1, CHUNK_CELLS // n)
     for at in range(0, resamples, step):
         size = min(step, resamples - at)
-        counts = _counts(rng, len(positive), size) @ wins
-        drawn[at : at + size] = (counts * _counts(rng, len(negative), size)).sum(axis=1) / wins.size
+        counts = cluster_counts(rng, len(positive), size) @ wins
+        drawn[at : at + size] = (counts * cluster_counts(rng, len(negative), size)).sum(axis=1) / wins.size
     # Each side spreads by its own number; the smaller one decides.
-    return as_share(_effect(float(wins.mean()), drawn, n, 0.5, degrees=min(wins.shape) - 1))
+    return bounded(interval(float(wins.mean()), drawn, n, 0.5, degrees=min(wins.shape) - 1), 0, 1)
 
 
-def as_share(effect: Effect) -> Effect:
-    """An effect whose values lie between 0 and 1, and so does its interval."""
+def bounded(effect: Effect, low: float, high: float) -> Effect:
+    """An effect whose values lie between two bounds, and so does its interval."""
     if effect.low is None or effect.high is None:
         return effect
-    return replace(effect, low=max(0.0, effect.low), high=min(1.0, effect.high))
+    return replace(effect, low=max(low, effect.low), high=min(high, effect.high))
 
 
 def resampled(
@@ -149,7 +148,7 @@ def resampled(
     rng = np.random.default_rng(seed)
     step = max(1, CHUNK_CELLS // len(sums))
     chunks = [
-        statistic(_counts(rng, len(sums), min(step, resamples - at)) @ sums)
+        statistic(cluster_counts(rng, len(sums), min(step, resamples - at)) @ sums)
         for at in range(0, resamples, step)
     ]
     return np.concatenate(chunks)
@@ -167,7 +166,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def _counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
+def clusters_of(names: npt.ArrayLike | None, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    """Number of each kept row's cluster, from 0 on; None: each row is one."""
+    if names is None:
+        return np.arange(int(kept.sum()))
+    codes: npt.NDArray[np.int64] = np.unique(np.asarray(names)[kept], return_inverse=True)[1].reshape(-1)
+    return codes
+
+
+def cluster_counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
     """(resamples, size) how often each cluster is drawn."""
     drawn = rng.integers(size, size=(resamples, size))
     drawn += size * np.arange(resamples)[:, None]
@@ -175,7 +182,16 @@ def _counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
     return counts.reshape(resamples, size).astype(np.float64)
 
 
-def _effect(value: float, drawn: FloatArray, n: int, null: float, *, degrees: int | None = None) -> Effect:
+def interval(value: float, drawn: FloatArray, n: int, null: float, *, degrees: int | None = None) -> Effect:
+    """An effect with its interval out of resampled values.
+
+    Args:
+        value: of the sample.
+        drawn: (resamples,) values.
+        n: clusters.
+        null: the value when there is no effect.
+        degrees: of freedom; None: n - 1.
+    """
     degrees = n - 1 if degrees is None else degrees
     if degrees < 1:
         return Effect(value, None, None, math.nan, n)

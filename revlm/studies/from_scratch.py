@@ -11,7 +11,6 @@ from revlm.measures.statistics import holm
 from revlm.studies.pictures import dots_figure, loss_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
-    FEWEST_SEEDS,
     LANGUAGES,
     NOTES,
     Finding,
@@ -20,12 +19,13 @@ from revlm.studies.study import (
     Study,
     Verdict,
     cell,
+    costs_little,
     judged,
     paired,
     pick,
+    said,
     seeded,
     share_of,
-    short,
     within,
     worst,
 )
@@ -114,16 +114,6 @@ def coincides(share: Seeded) -> Verdict:
     return within(share, MARGIN)
 
 
-def costs_little(share: Seeded) -> Verdict:
-    """Whether less than MARGIN is lost; gaining is no cost."""
-    low, high, seeds = share.effect.low, share.effect.high, list(share.by_seed.values())
-    if low is None or high is None or len(seeds) < FEWEST_SEEDS:
-        return Verdict.UNCLEAR
-    if max(high, *seeds) < MARGIN:
-        return Verdict.REPRODUCED
-    return Verdict.NOT if min(low, *seeds) > MARGIN else Verdict.UNCLEAR
-
-
 def loss_curves(validations: pd.DataFrame) -> Figure:
     """Loss by direction over training in English: each kind of mixed run, and the specialists."""
     english = set(validations["arm"])
@@ -153,9 +143,8 @@ def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:
 def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
     verdicts = {key: coincides(share) for key, (_, share) in gaps.items()}
     apart = [key for key, verdict in verdicts.items() if verdict is not Verdict.REPRODUCED]
-    shares = {key: share.effect for key, (_, share) in gaps.items()}
-    widest = max(shares, key=lambda key: abs(shares[key].value))
-    largest = short(shares[widest], "+.2%")
+    shares = {key: share for key, (_, share) in gaps.items()}
+    widest = max(shares, key=lambda key: abs(shares[key].effect.value))
     languages = {language for _, language in gaps}
     inside = len(gaps) - len(apart)
     return Finding(
@@ -164,7 +153,7 @@ def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
         verdict=worst(list(verdicts.values())),
         measured=(
             f"{inside} of {len(gaps)} mixed arms in {len(languages)} languages end within {MARGIN:.0%} "
-            f"(interval and every seed); the widest, {_name(widest)}, is {largest} of the forward loss apart."
+            f"of the forward loss (interval and every seed); the widest, {_name(widest)}: {said(shares[widest], '+.2%')}."
         ),
     )
 
@@ -182,28 +171,24 @@ def _arrow(english: pd.DataFrame) -> list[Finding]:
             claim="Of separate models of one direction each, the forward one ends lower.",
             place="beside the paper: Arrows of Time, arXiv 2401.17505",
             verdict=judged(found.side()),
-            measured=(
-                f"The reverse model's loss lies {short(found.effect, '+.2%')} above the forward model's "
-                f"(n={found.effect.n:,} documents, {found.seeds} seeds: "
-                f"{', '.join(f'{value:+.2%}' for value in found.by_seed.values())})."
-            ),
+            measured=(f"The reverse model's loss lies above the forward model's by {said(found, '+.2%')}."),
         )
     ]
 
 
 def _price(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> Finding:
     """Ours: what reading both ways costs each direction."""
-    p_values = holm([found.effect.p for found, _ in compared.values()])
     parts = [
-        f"{NAMES[arm]}, {direction}: {short(found.effect)} nats, {short(share.effect, '+.1%')} (p after Holm {p:.2g})"
-        for ((arm, direction), (found, share)), p in zip(compared.items(), p_values, strict=True)
+        f"{direction} {said(share, '+.1%')}"
+        for (arm, direction), (_, share) in compared.items()
+        if arm == DOUBLE
     ]
-    same = [costs_little(share) for (arm, _), (_, share) in compared.items() if arm == DOUBLE]
+    same = [costs_little(share, MARGIN) for (arm, _), (_, share) in compared.items() if arm == DOUBLE]
     return Finding(
         claim=f"At equal tokens per direction, reading both ways costs each direction less than {MARGIN:.0%} of its loss.",
         place="ours",
         verdict=worst(same) if same else Verdict.UNCLEAR,
-        measured="Mixed minus specialist: " + "; ".join(parts) + ".",
+        measured="Mixed minus specialist, as a share of the loss: " + "; ".join(parts) + ".",
     )
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from revlm.studies.pages import RECORDS, RESULTS, Page
+from revlm.studies.pages import RECORDS, RESULTS, Page, claims, origin
 from revlm.studies.study import Finding, Verdict
 
 MARKS = {Verdict.REPRODUCED: "yes", Verdict.NOT: "no", Verdict.UNCLEAR: "unclear"}
@@ -51,12 +51,12 @@ def report_html(pages: Sequence[Page], out: Path, *, runs: str = "", figures: Se
 
 def _overview(pages: Sequence[Page]) -> list[str]:
     rows = [
-        f'<tr><td>{_text(finding.claim)}</td><td class="verdict {MARKS[finding.verdict]}">{finding.verdict}</td>'
+        f"<tr><td>{_text(finding.claim)}</td><td>{origin(finding)}</td>"
+        f'<td class="verdict {MARKS[finding.verdict]}">{finding.verdict}</td>'
         f'<td>{_text(finding.measured)}</td><td><a href="#{page.study.name}">{page.study.name}</a></td></tr>'
-        for page in pages
-        for finding in page.results.findings
+        for finding, page in claims(pages)
     ]
-    head = "<tr><th>claim</th><th>verdict</th><th>measured</th><th>study</th></tr>"
+    head = "<tr><th>claim</th><th>of</th><th>verdict</th><th>measured</th><th>study</th></tr>"
     return [f"<table>{head}{''.join(rows)}</table>"]
 
 

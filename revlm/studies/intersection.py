@@ -16,6 +16,7 @@ from revlm.measures.correlations import correlation, correlation_text
 from revlm.measures.curves import smooth
 from revlm.measures.statistics import holm
 from revlm.records.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
+from revlm.scores.merge import ALL, FIRST
 from revlm.studies.records import Records
 from revlm.studies.study import (
     FEWEST_SEEDS,
@@ -27,14 +28,14 @@ from revlm.studies.study import (
     Verdict,
     cell,
     pick,
+    said,
     seeded,
-    short,
     within,
 )
 
 MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
 NAMES = {MIXED: "mixed model", PAIR: "forward model and reverse model"}
-ALL = "all"
+WINDOWS = {ALL: "all windows", FIRST: "windows that begin their document"}
 SMOOTHING = 9
 # More resamples without a crossing than this, and a crossing is not taken for one.
 NEVER = 0.05
@@ -46,8 +47,7 @@ MARGIN = 0.05
 CROSSING_NOTES = (
     "Each seed: position [95% interval over documents]; `never` is censored at the window, with the share of resamples "
     "that do not cross in brackets. A crossing is the first position from which the reverse curve, smoothed over 9 "
-    "positions, is at or below the forward curve for 8. Curves are over all windows, weighted by tokens; mean S counts each "
-    "document alike."
+    "positions, is at or below the forward curve for 8. Curves are weighted by tokens."
 )
 
 
@@ -58,13 +58,23 @@ def render(records: Records) -> Results:
     documents = documents.assign(s=documents["nll_forward"] - documents["nll_reverse"])
     contexts = with_difference(records["contexts.parquet"])
     same = {arm: by_context(pick(contexts, arm=arm)) for arm in NAMES if (contexts["arm"] == arm).any()}
-    findings = [_crossing(crossings), _agrees(crossings, documents)]
+    findings = [_crossing(crossings), _agrees(pick(crossings, windows=ALL), documents)]
     findings += [_same_tokens(arm, found) for arm, found in same.items()]
     return Results(
         findings=findings,
-        tables={"crossings": _crossings(crossings, documents), "contexts": _contexts(same)},
+        tables={
+            "crossings": _crossings(crossings),
+            "s": _s(documents),
+            "contexts": _contexts(same),
+        },
         figures={
-            "curves": (curves_figure(pick(curves, arm=PAIR), crossings), "Loss by position and domain, forward and reverse."),
+            **{
+                "curves" if windows == ALL else f"curves_{windows}": (
+                    curves_figure(pick(curves, arm=PAIR, windows=windows), pick(crossings, arm=PAIR, windows=windows)),
+                    f"Loss by position and domain, forward and reverse, over {name}.",
+                )
+                for windows, name in WINDOWS.items()
+            },
             "contexts": (contexts_figure(contexts, same), "The same tokens given their left and their right context."),
         },
     )  # fmt: skip
@@ -107,7 +117,7 @@ def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
 
 def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
     """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
-    domains = [ALL, *sorted(set(curves["domain"]) - {ALL})]
+    domains = _domains(curves)
     rows = -(-len(domains) // COLUMNS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1 * COLUMNS, 2.3 * rows + 0.6), layout="constrained")
@@ -128,8 +138,7 @@ def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
                     linestyle=DASHES[direction],
                     linewidth=1.5,
                 )
-            found = crossings[(crossings["arm"] == PAIR) & (crossings["domain"] == domain)]
-            for row in found.to_dict("records"):
+            for row in pick(crossings, domain=domain).to_dict("records"):
                 if crosses(row):
                     axes.axvline(row["position"], color=NEUTRAL, linewidth=1, linestyle=":")
             position_ticks(axes, float(here["position"].max()))
@@ -186,29 +195,33 @@ def _means(part: pd.DataFrame) -> pd.Series:
 
 def _crossing(crossings: pd.DataFrame) -> Finding:
     parts, shares, lacking = [], [], []
-    for arm, rows in crossings[crossings["domain"] != ALL].groupby("arm"):
-        by_domain = {
-            str(domain): [crosses(row) for row in found.to_dict("records")]
-            for domain, found in rows.groupby("domain")
-        }
-        always = sum(all(found) for found in by_domain.values())
-        some = sum(any(found) for found in by_domain.values())
-        seeds = rows["seed"].nunique()
+    for arm, name in NAMES.items():
+        always = []
+        for windows in WINDOWS:
+            rows = pick(crossings, arm=arm, windows=windows)
+            rows = rows[rows["domain"] != ALL]
+            by_domain = [found.to_dict("records") for _, found in rows.groupby("domain")]
+            enough = rows["seed"].nunique() >= FEWEST_SEEDS
+            always.append(sum(all(map(crosses, found)) for found in by_domain))
+            nowhere = sum(all(map(crosses_nowhere, found)) for found in by_domain)
+            shares.append(enough * always[-1] / len(by_domain))
+            lacking.append(enough * nowhere / len(by_domain))
         parts.append(
-            f"{NAMES.get(str(arm), arm)}: in {always} of {len(by_domain)} domains with all {seeds} seeds, in {some} with any"
+            f"{name}: {always[0]} of {len(by_domain)} domains over all windows, {always[1]} over documents' first windows"
         )
-        nowhere = [all(map(crosses_nowhere, found.to_dict("records"))) for _, found in rows.groupby("domain")]
-        enough = seeds >= FEWEST_SEEDS
-        shares.append(enough * always / len(by_domain))
-        lacking.append(enough * sum(nowhere) / len(by_domain))
     most, few = min(shares) > MOST, min(lacking) > MOST
     verdict = Verdict.REPRODUCED if most else Verdict.NOT if few else Verdict.UNCLEAR
     return Finding(
         claim="Forward and reverse loss by position cross.",
         place="section on step-by-step loss",
         verdict=verdict,
-        measured="Curves cross behind position 0 (in 95% of resamples) " + "; ".join(parts) + ".",
+        measured=f"They cross behind position 0, with every seed, in: {'; '.join(parts)} ({_seeds(crossings)}).",
     )
+
+
+def _seeds(rows: pd.DataFrame) -> str:
+    count = rows["seed"].nunique()
+    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
@@ -228,7 +241,7 @@ def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
         claim="An earlier crossing goes with a higher S, over domains.",
         place="follows from the paper's reading of both; made of the same curves, so some of it is arithmetic",
         verdict=Verdict.REPRODUCED if found and len(clear) == len(found) else verdict,
-        measured="Spearman's r of crossing position and mean S: " + ("; ".join(parts) or "not defined") + ".",
+        measured="Spearman's r of crossing and mean S: " + ("; ".join(parts) or "not defined") + ".",
     )
 
 
@@ -244,35 +257,48 @@ def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
         place="ours: the two curves at one position speak of different tokens",
         verdict=within(longest, MARGIN),
         measured=(
-            f"Left minus right at {last} tokens: {short(longest.effect)} nats (n={longest.effect.n:,}, "
-            f"{longest.seeds} seeds: {', '.join(f'{v:+.3f}' for v in longest.by_seed.values())}); of {len(found)} "
-            f"context lengths the right tells more at {sides.count(1)}, the left at {sides.count(-1)} (after Holm, and over seeds)."
+            f"Left minus right at {last} tokens: {said(longest)} nats; of {len(found)} lengths the right tells more "
+            f"at {sides.count(1)}, the left at {sides.count(-1)}."
         ),
     )
 
 
-def _crossings(crossings: pd.DataFrame, documents: pd.DataFrame) -> str:
-    header = [
-        "text",
-        *(f"{name}: crossing by seed" for name in NAMES.values()),
-        *(f"{name}: mean S" for name in NAMES.values()),
-    ]
-    rows = []
-    for domain in [ALL, *sorted(set(crossings["domain"]) - {ALL})]:
-        cells = [
-            ", ".join(_position(row) for row in pick(crossings, arm=arm, domain=domain).to_dict("records"))
-            for arm in NAMES
+def _crossings(crossings: pd.DataFrame) -> str:
+    columns = [(arm, windows) for arm in NAMES for windows in WINDOWS]
+    rows = [
+        [
+            "all domains" if domain == ALL else domain,
+            *(
+                ", ".join(
+                    _position(row)
+                    for row in pick(crossings, arm=arm, windows=windows, domain=domain).to_dict("records")
+                )
+                for arm, windows in columns
+            ),
         ]
-        for arm in NAMES:
-            part = documents[documents["arm"] == arm]
-            part = part if domain == ALL else pick(part, domain=domain)
-            cells.append(cell(seeded(part, "s", weights=None)) if len(part) else "")
-        rows.append(["all domains" if domain == ALL else domain, *cells])
+        for domain in _domains(crossings)
+    ]
     resamples = ", ".join(f"{count:,}" for count in sorted(set(crossings["resamples"])))
     counted = f"Intervals and shares of crossings: {resamples} resamples of documents."
+    header = ["text", *(f"{NAMES[arm]}, {WINDOWS[windows]}" for arm, windows in columns)]
     return "\n\n".join(
-        ["Where the curves cross, and S.", markdown(header, rows), f"{CROSSING_NOTES} {counted}", NOTES]
+        ["Where the curves cross, by seed.", markdown(header, rows), f"{CROSSING_NOTES} {counted}"]
     )
+
+
+def _s(documents: pd.DataFrame) -> str:
+    lines = []
+    for domain in _domains(documents):
+        part = documents if domain == ALL else pick(documents, domain=domain)
+        read = [pick(part, arm=arm) for arm in NAMES]
+        cells = [cell(seeded(rows, "s", weights=None)) if len(rows) else "" for rows in read]
+        lines.append(["all domains" if domain == ALL else domain, *cells])
+    about = "Mean S (forward minus reverse loss; above 0 reverse is easier), nats per token, each document counting alike."
+    return "\n\n".join([about, markdown(["text", *NAMES.values()], lines), NOTES])
+
+
+def _domains(rows: pd.DataFrame) -> list[str]:
+    return [ALL, *sorted(set(rows["domain"]) - {ALL})]
 
 
 def _position(row: Mapping[str, Any]) -> str:

@@ -92,17 +92,28 @@ def findings_markdown(findings: Sequence[Finding]) -> str:
     )
 
 
+def claims(pages: Sequence[Page]) -> list[tuple[Finding, Page]]:
+    """Every finding with its page: the paper's own claims first, what is asked beside them after."""
+    found = [(finding, page) for page in pages for finding in page.results.findings]
+    return sorted(found, key=lambda one: not one[0].of_the_paper)
+
+
+def origin(finding: Finding) -> str:
+    """Who says so, in a word or two."""
+    return "the paper" if finding.of_the_paper else "beside it"
+
+
 def overview_markdown(pages: Sequence[Page], root: Path) -> str:
-    """Every claim in one table, and the two pictures that tell most of the story."""
+    """Every claim in one table, the paper's own first, and the two pictures that tell most of the story."""
     rows = [
         [
             finding.claim,
+            origin(finding),
             f"**{finding.verdict}**",
             finding.measured,
-            f"[{page.folder.name}]({page.folder.relative_to(root)})",
+            f"[{page.folder.name[:2]}]({page.folder.relative_to(root)})",
         ]
-        for page in pages
-        for finding in page.results.findings
+        for finding, page in claims(pages)
     ]
     shown = [
         f"![{about}]({page.folder.relative_to(root)}/{RESULTS}/{FIGURES}/{name}.png)"
@@ -110,7 +121,8 @@ def overview_markdown(pages: Sequence[Page], root: Path) -> str:
         for name, (_, about) in page.results.figures.items()
         if (page.folder.name, name) in SHOWN
     ]
-    return "\n\n".join([markdown(["claim", "verdict", "measured", "study"], rows), *shown])
+    header = ["claim", "of", "verdict", "measured: value [95% interval] (documents, seeds)", "study"]
+    return "\n\n".join([markdown(header, rows), *shown])
 
 
 def fill(path: Path, blocks: Mapping[str, str]) -> None:

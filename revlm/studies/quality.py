@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.markup import markdown
-from revlm.measures.correlations import correlation_text, partial_correlation
+from revlm.measures.correlations import partial_correlation
+from revlm.measures.rank_bootstrap import RESAMPLES, partial_rank_effect
 from revlm.measures.statistics import holm
 from revlm.records.drawing import NEUTRAL, STYLE
 from revlm.studies.quality_measures import (
@@ -20,20 +21,26 @@ from revlm.studies.quality_measures import (
     LEVELS,
     MIXED,
     MODELS,
+    PAIRED,
     SETS,
     against_clean,
     beyond,
     chance,
     ladder_wins,
+    pair_of,
     set_areas,
     with_measures,
 )
 from revlm.studies.records import Records
-from revlm.studies.study import Finding, Results, Seeded, Study, Verdict, short
+from revlm.studies.study import Finding, Results, Seeded, Study, Verdict, cell, short
 
 CELL_NOTES = (
     "Cells: chance that the better text has the better value, ties counting half [95% interval over documents]; "
     "0.5 is blind, below it the measure points the wrong way. n documents, s seeds: lowest to highest of them."
+)
+PARTIAL_NOTES = (
+    "Cells: correlation [95% interval] (n documents or pairs, s seeds: lowest to highest of them). Intervals resample documents "
+    f"{RESAMPLES:,} times, all copies of one and both sides of a pair together, and rank each resample anew."
 )
 
 
@@ -41,7 +48,7 @@ def render(records: Records) -> Results:
     """Tables, pictures and findings."""
     documents = with_measures(records["documents.parquet"])
     ladder = documents[documents["set"].str.startswith("ladder")]
-    labelled = documents[documents["set"] == "labelled"]
+    labelled = documents[documents["set"].str.startswith("labelled")]
     arms = [arm for arm in MODELS if (ladder["arm"] == arm).any()]
     wins = {arm: ladder_wins(ladder[ladder["arm"] == arm]) for arm in arms}
     areas = set_areas(labelled) if len(labelled) else {}
@@ -112,22 +119,28 @@ def _told(found: Sequence[Seeded]) -> tuple[int, int]:
 def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, claim: str) -> Finding:
     parts, verdicts = [], []
     for arm, found in wins.items():
-        worst_damage = {kind: found[kind, 3, measure] for kind in KINDS if (kind, 3, measure) in found}
+        worst_damage = {KINDS[kind]: found[kind, 3, measure] for kind in KINDS if (kind, 3, measure) in found}
         right, wrong = _told(list(worst_damage.values()))
-        every = len(worst_damage)
         whole = right == len(KINDS)
         verdicts.append(Verdict.REPRODUCED if whole else Verdict.NOT if wrong else Verdict.UNCLEAR)
-        numbers = ", ".join(f"{KINDS[kind]} {short(v.effect, '.2f')}" for kind, v in worst_damage.items())
-        parts.append(f"{MODELS[arm]}: right for {right} of {every} kinds, wrong for {wrong} ({numbers})")
+        parts.append(f"{MODELS[arm]}: right for {right}, wrong for {wrong}, {_from_to(worst_damage, '.2f')}")
     both = set(verdicts)
     verdict = verdicts[0] if len(both) == 1 else Verdict.NOT if Verdict.NOT in both else Verdict.UNCLEAR
     return Finding(
         claim=claim,
         place="section on text quality (ladder of damage: ours)",
         verdict=verdict,
-        measured="Chance that the clean text has the better value at the worst level: "
-        + "; ".join(parts)
-        + ".",
+        measured=f"Of {len(KINDS)} kinds of damage, by the chance that the clean text has the better value: {'; '.join(parts)}.",
+    )
+
+
+def _from_to(found: dict[str, Seeded], form: str) -> str:
+    """The lowest and the highest of several effects, by name, with how much they rest on."""
+    low, high = (end(found, key=lambda name: found[name].effect.value) for end in (min, max))
+    counted = ", ".join(f"n={found[name].effect.n:,}" for name in dict.fromkeys((low, high)))
+    return (
+        f"from {short(found[low].effect, form)} ({low}) to {short(found[high].effect, form)} ({high}; {counted}, "
+        f"{found[low].seeds} seeds)"
     )
 
 
@@ -138,8 +151,7 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
     right, wrong = _told(list(found.values()))
     verdict = Verdict.REPRODUCED if right == len(found) else Verdict.NOT if wrong else Verdict.UNCLEAR
     numbers = "; ".join(
-        f"{name} ({SETS[name][0]} above {SETS[name][1]}) {short(v.effect, '.2f')}, forward loss "
-        f"{short(areas[name, 'nll_forward'].effect, '.2f')}"
+        f"{SETS[name][0]} above {SETS[name][1]} {short(v.effect, '.2f')} (n={v.effect.n:,}, {v.seeds} seeds)"
         for name, v in found.items()
     )
     return [
@@ -147,7 +159,7 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
             claim="S is higher for text that people label as better.",
             place="asked of the paper: quality labels",
             verdict=verdict,
-            measured=f"Chance that the better text has the higher S, 0.5 blind: {numbers}.",
+            measured=f"Chance that the better text has the higher S, 0.5 is blind: {numbers}.",
         )
     ]
 
@@ -155,23 +167,19 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
 def _beyond(ladders: dict[str, pd.DataFrame]) -> Finding:
     parts, told = [], []
     for arm, ladder in ladders.items():
-        found = {kind: value for kind in KINDS if (value := beyond(ladder, kind)) is not None}
+        found = {KINDS[kind]: value for kind in KINDS if (value := beyond(ladder, kind)) is not None}
         right, wrong = _told([value for _, value in found.values()])
         told.append((right, wrong))
-        numbers = ", ".join(
-            f"{KINDS[kind]} {short(value.effect, '+.2f')} ({BETTER[best][0].split(',')[0]})"
-            for kind, (best, value) in found.items()
+        parts.append(
+            f"{MODELS[arm]}: {_from_to({kind: value for kind, (_, value) in found.items()}, '+.2f')}"
         )
-        parts.append(f"{MODELS[arm]}: {numbers}")
     better = all(right == len(KINDS) for right, _ in told)
     worse = all(wrong == len(KINDS) for _, wrong in told)
     return Finding(
         claim="S tells damaged text better than the usual measures do.",
         place="asked of the paper: usual quality measures as baselines",
         verdict=Verdict.REPRODUCED if better else Verdict.NOT if worse else Verdict.UNCLEAR,
-        measured="How much more often S is right than the best usual measure, worst level: "
-        + "; ".join(parts)
-        + ".",
+        measured=f"How much more often S is right than the best usual measure: {'; '.join(parts)}.",
     )
 
 
@@ -227,31 +235,39 @@ def _partial_markdown(ladder: pd.DataFrame, labelled: pd.DataFrame) -> str:
     for arm, models in MODELS.items():
         part = ladder[ladder["arm"] == arm]
         for kind, title in KINDS.items():
-            some = _averaged(part[part["kind"].isin([CLEAN, kind])])
+            some = part[part["kind"].isin([CLEAN, kind])]
             if len(some):
-                rows.append([f"{title} (level 0 to 3)", models, *_correlations(some, -some["level"])])
+                graded = some.assign(quality=-some["level"], cluster=some["original"])
+                rows.append([f"{title} (level 0 to 3)", models, *_correlations(graded)])
     for name, (good, _) in SETS.items():
-        some = _averaged(labelled[labelled["domain"] == name])
+        some = labelled[labelled["domain"] == name]
         if len(some):
-            rows.append([name, MODELS[MIXED], *_correlations(some, (some["label"] == good).astype(float))])
+            cluster = pair_of(some) if name in PAIRED else some["doc_id"]
+            graded = some.assign(quality=(some["label"] == good).astype(float), cluster=cluster)
+            rows.append([name, MODELS[MIXED], *_correlations(graded)])
     about = (
         "Rank correlation of S with quality (fewer levels of damage, or the better label): plain, and given forward loss, "
-        "tokens, compression, type-token ratio and repeated 3-grams. S averaged over seeds; 95% intervals over documents, "
-        "copies of a document counted as documents."
+        "tokens, compression, type-token ratio and repeated 3-grams."
     )
-    return "\n\n".join([about, markdown(["text", "models", "plain", "given the usual measures"], rows)])
+    header = ["text", "models", "plain", "given the usual measures"]
+    return "\n\n".join([about, markdown(header, rows), PARTIAL_NOTES])
 
 
-def _averaged(rows: pd.DataFrame) -> pd.DataFrame:
-    """One row a document: measures averaged over seeds."""
-    keys = ["doc_id", "label", "level"]
-    return rows.groupby(keys, dropna=False)[["s", *CONTROLS]].mean().reset_index()
-
-
-def _correlations(rows: pd.DataFrame, quality: pd.Series) -> list[str]:
-    plain = partial_correlation(rows["s"], quality, [])
-    given = partial_correlation(rows["s"], quality, [rows[name] for name in CONTROLS])
-    return [correlation_text(plain), correlation_text(given)]
+def _correlations(rows: pd.DataFrame) -> list[str]:
+    """Of measures averaged over seeds, copies of a document drawn together; and of each seed."""
+    columns = ["s", *CONTROLS, "quality"]
+    mean = rows.groupby(["doc_id", "cluster"])[columns].mean().reset_index()
+    cells = []
+    for controls in ((), CONTROLS):
+        by_seed = {
+            int(seed): partial_correlation(part["s"], part["quality"], [part[name] for name in controls]).r
+            for seed, part in rows.groupby("seed")
+        }
+        effect = partial_rank_effect(
+            mean["s"], mean["quality"], [mean[name] for name in controls], mean["cluster"]
+        )
+        cells.append(cell(Seeded(effect, by_seed)))
+    return cells
 
 
 STUDY = Study(

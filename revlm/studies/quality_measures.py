@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from revlm.measures.statistics import RESAMPLES, Effect, as_share, auc_effect, mean_effect
+from revlm.measures.statistics import RESAMPLES, Effect, auc_effect, bounded, mean_effect
 from revlm.studies.study import Seeded, seeded
 
 MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
@@ -36,9 +36,10 @@ SETS = {
     "sms": ("ham", "spam"),
     "human_machine": ("human", "machine"),
     "summaries": ("factual", "unfactual"),
+    "corrections": ("corrected", "error"),
 }
 # Those whose documents come in pairs; they differ in nothing but what the label says, or in length and kind alike.
-PAIRED = {"human_machine", "summaries"}
+PAIRED = {"human_machine", "summaries", "corrections"}
 # Beyond every position of a window: a crossing that never happens counts as later than all.
 NEVER = 1e9
 
@@ -84,7 +85,7 @@ def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
 
 def chance(rows: pd.DataFrame) -> Seeded:
     """Mean win over documents and seeds, resampled by document; blind is 0.5."""
-    effect = as_share(mean_effect(rows["win"], rows["doc_id"], null=0.5))
+    effect = bounded(mean_effect(rows["win"], rows["doc_id"], null=0.5), 0, 1)
     return Seeded(
         effect, {int(seed): float(part["win"].mean()) for seed, part in rows.groupby("seed")}, null=0.5
     )
@@ -115,9 +116,15 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
     return found
 
 
+def pair_of(rows: pd.DataFrame) -> pd.Series:
+    """What a pair's two documents share: their ids but for the label at the end."""
+    shared: pd.Series = rows["doc_id"].str.rsplit("/", n=1).str[0]
+    return shared
+
+
 def _pairs(rows: pd.DataFrame, measure: str, labels: tuple[str, str]) -> pd.DataFrame:
     """Pairs of documents whose ids differ in the label at their end alone: doc_id, seed, win."""
-    rows = rows.assign(pair=rows["doc_id"].str.rsplit("/", n=1).str[0])
+    rows = rows.assign(pair=pair_of(rows))
     good, bad = (rows.loc[rows["label"] == label, ["pair", "seed", measure]] for label in labels)
     both = good.merge(bad, on=["pair", "seed"], suffixes=("", "_worse"), validate="one_to_one")
     better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])

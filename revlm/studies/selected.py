@@ -19,6 +19,7 @@ from revlm.studies.study import (
     judged,
     paired,
     pick,
+    said,
     seeded,
     short,
 )
@@ -105,10 +106,7 @@ def _benchmarks(accuracies: dict[str, Seeded]) -> Finding:
         claim="Going on with high-S text improves benchmark accuracy over as much random text.",
         place="section on data selection (Llama2-7B, Mistral-7B, Llama3-8B)",
         verdict=_verdict(top, p, better=1),
-        measured=(
-            f"Highest S minus random: {short(top.effect, '+.3f')} of answers right (n={top.effect.n:,} questions, "
-            f"{top.seeds} seeds, p after Holm {p:.2g})."
-        ),
+        measured=(f"Highest S minus random: {said(top)} of answers right, p after Holm {p:.2g}."),
     )
 
 
@@ -121,8 +119,8 @@ def _held_out(losses: dict[str, Seeded]) -> Finding:
         place="ours, on every domain's held-out documents",
         verdict=_verdict(top, p["selected_top_s"], better=-1),
         measured=(
-            f"Highest S minus random: {short(top.effect)} nats (n={top.effect.n:,} documents, {top.seeds} seeds, p after Holm "
-            f"{p['selected_top_s']:.2g}); the best arm is {ARMS[best]}, {short(losses[best].effect)}."
+            f"Highest S minus random: {said(top)} nats, p after Holm {p['selected_top_s']:.2g}; the best arm is "
+            f"{ARMS[best]}, {short(losses[best].effect)}."
         ),
     )
 
@@ -141,8 +139,8 @@ def _sides(documents: pd.DataFrame) -> Finding:
         claim="Highest S serves better than lowest S.",
         place="section on data selection",
         verdict=_verdict(found, found.effect.p, better=-1),
-        measured=f"Held-out forward loss, highest minus lowest S: {short(found.effect)} nats (n={found.effect.n:,}, {found.seeds} seeds).",
-    )  # fmt: skip
+        measured=f"Held-out forward loss, highest minus lowest S: {said(found)} nats.",
+    )
 
 
 def _table(
@@ -154,7 +152,11 @@ def _table(
         part = pick(rows, arm=arm)
         if len(part):
             found = differences.get(arm)
-            beside = [cell(found), f"{p_values[arm]:.2g}"] if found else ["", ""]
+            beside = (
+                [cell(found), f"{p_values[arm]:.2g}"]
+                if found
+                else ["the baseline" if arm == BASELINE else "", ""]
+            )
             lines.append([name, cell(seeded(part, value, weights=weights), ".3f"), *beside])
     header = ["went on with", "value", "minus random", "p after Holm"]
     return "\n\n".join([about, markdown(header, lines), NOTES])

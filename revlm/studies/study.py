@@ -36,7 +36,7 @@ class Finding:
 
     Attributes:
         claim: in the paper's sense, in our words.
-        place: where it stands; "ours" for a question that the paper does not ask.
+        place: where it stands, "section ..." in the paper; "ours" for a question that it does not ask.
         verdict: by the rule that the study's README states.
         measured: one sentence with the numbers.
     """
@@ -45,6 +45,11 @@ class Finding:
     place: str
     verdict: Verdict
     measured: str
+
+    @property
+    def of_the_paper(self) -> bool:
+        """Whether the paper makes this claim; else it is asked beside it."""
+        return self.place.startswith("section")
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,14 @@ def cell(found: Seeded, form: str = "+.3f") -> str:
     return f"{effect.value:{form}} [{effect.low:{form}}, {effect.high:{form}}] ({n}, s={found.seeds}{spread})"
 
 
+def said(found: Seeded, form: str = "+.3f") -> str:
+    """An effect with its interval, documents and seeds, in a sentence."""
+    counted = f"{found.seeds} seed{'s' if found.seeds > 1 else ''}"
+    values = list(found.by_seed.values())
+    spread = f" from {min(values):{form}} to {max(values):{form}}" if len(values) > 1 else ""
+    return f"{short(found.effect, form)} (n={found.effect.n:,}, {counted}{spread})"
+
+
 def short(effect: Effect, form: str = "+.3f") -> str:
     """An effect with its interval, in a sentence."""
     if effect.low is None or effect.high is None:
@@ -207,6 +220,19 @@ def within(found: Seeded, margin: float) -> Verdict:
         return Verdict.REPRODUCED
     above, below = min(low, *seeds) > margin, max(high, *seeds) < -margin
     return Verdict.NOT if above or below else Verdict.UNCLEAR
+
+
+def costs_little(found: Seeded, margin: float) -> Verdict:
+    """Whether less than a margin is lost, above 0 being a loss; gaining is no cost.
+
+    Interval and every one of three seeds or more must say so.
+    """
+    low, high, seeds = found.effect.low, found.effect.high, list(found.by_seed.values())
+    if low is None or high is None or len(seeds) < FEWEST_SEEDS:
+        return Verdict.UNCLEAR
+    if max(high, *seeds) < margin:
+        return Verdict.REPRODUCED
+    return Verdict.NOT if min(low, *seeds) > margin else Verdict.UNCLEAR
 
 
 def judged(side: int) -> Verdict:

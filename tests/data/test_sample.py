@@ -184,7 +184,7 @@ def test_unknown_domain_names_the_nearest():
 
 def test_unknown_language_names_those_there_are():
     """A language without sample text is refused with the list."""
-    with pytest.raises(UserError, match=r"data\.language=fr .*ar, de, en, es, ja, nl, zh"):
+    with pytest.raises(UserError, match=r"data\.language=fr .*ar, de, en, es, ja, nl, uk, zh"):
         read_sample(DataConfig(language="fr"))
 
 

@@ -82,9 +82,10 @@ def test_a_crossing_that_never_happens_is_later_than_all():
 def crossings(position, never):
     return pd.DataFrame(
         [
-            {"set": "x", "arm": arm, "seed": seed, "domain": domain, "position": position, "low": 1, "high": np.nan,
+            {"set": "x", "arm": arm, "seed": seed, "windows": windows, "domain": domain, "position": position, "low": 1, "high": np.nan,
              "share_never": never, "num_documents": 50, "window": 256, "resamples": 200}
-            for arm in intersection.NAMES for seed in (0, 1, 2) for domain in ("all", *DOMAINS)
+            for arm in intersection.NAMES for seed in (0, 1, 2) for windows in intersection.WINDOWS
+            for domain in ("all", *DOMAINS)
         ]
     )  # fmt: skip
 
@@ -97,9 +98,9 @@ def contexts(difference):
 def curves():
     return pd.DataFrame(
         [
-            {"set": "x", "arm": intersection.PAIR, "seed": seed, "domain": domain, "direction": direction.value,
-             "position": position, "nll": 8 - 0.1 * position, "count": 10}
-            for seed in (0, 1, 2) for domain in ("all", *DOMAINS) for direction in Direction for position in range(20)
+            {"set": "x", "arm": intersection.PAIR, "seed": seed, "windows": windows, "domain": domain,
+             "direction": direction.value, "position": position, "nll": 8 - 0.1 * position, "count": 10}
+            for windows in intersection.WINDOWS for seed in (0, 1, 2) for domain in ("all", *DOMAINS) for direction in Direction for position in range(20)
         ]
     )  # fmt: skip
 
@@ -118,6 +119,16 @@ def test_curves_cross_when_almost_every_resample_does(position, never, verdict):
         "contexts.parquet": contexts(0.0),
     }
     assert intersection.render(records).findings[0].verdict is verdict
+
+
+def test_a_crossing_of_all_windows_alone_is_not_enough():
+    """Where documents' first windows do not cross, the claim is not reproduced."""
+    found = crossings(12.0, 0.0)
+    first = found["windows"] == "first"
+    found.loc[first, ["position", "share_never"]] = np.nan, 1.0
+    finding = intersection._crossing(found)
+    assert finding.verdict is Verdict.UNCLEAR
+    assert "4 of 4 domains over all windows, 0 over" in finding.measured
 
 
 @pytest.mark.parametrize(

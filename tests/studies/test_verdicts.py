@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from revlm.studies import continued, from_scratch, pretrained_bias
-from revlm.studies.study import Verdict, cell, seeded, share_of, worst
+from revlm.studies.study import Verdict, cell, costs_little, seeded, share_of, worst
 
 from .planted import losses, runs, validations
 
@@ -73,8 +73,11 @@ def continued_records(reverse):
         losses("continued_forward_en", 4.8, 8.1),
         losses("continued_mixed_en", 5.0, reverse),
         losses("continued_reverse_en", 6.0, 5.1),
+        losses("SmolLM2", 3.0, 7.0, seeds=(0,), name=continued.PUBLIC_SET),
+        losses(continued.PUBLIC, 3.2, 6.0, seeds=(0,), name=continued.PUBLIC_SET),
     ]
     return {
+        "runs.csv": runs("continued_mixed_en", continued.PUBLIC),
         "documents.parquet": pd.concat(tables, ignore_index=True),
         "validations.csv": validations("continued_forward_en", "continued_mixed_en", "continued_reverse_en"),
     }
@@ -83,7 +86,7 @@ def continued_records(reverse):
 def test_a_gain_is_no_price():
     """A mixed model that beats its specialist costs nothing, however far."""
     rows = losses("arm", -0.1, 0.0, noise=0.001).assign(difference=-0.1, loss=5.0)
-    assert from_scratch.costs_little(share_of(rows, "difference", "loss")) is Verdict.REPRODUCED
+    assert costs_little(share_of(rows, "difference", "loss"), 0.01) is Verdict.REPRODUCED
 
 
 def test_seeds_that_disagree_and_seeds_that_are_few_give_no_verdict():
@@ -116,6 +119,19 @@ def test_what_is_shared_helps_or_hurts_by_its_sign():
     helped, forward = continued.render(continued_records(5.4)).findings[1:]
     assert helped.verdict is Verdict.REPRODUCED
     assert forward.verdict is Verdict.NOT
+
+
+def test_a_public_model_is_told_before_and_after_on_its_own_documents():
+    """Its losses have intervals, and none of them gets into the tables of our own models."""
+    results = continued.render(continued_records(5.4))
+    assert "+4.00 [" in results.findings[0].measured
+    assert "+2.80 [" in results.findings[0].measured
+    before, after = [
+        line for line in results.tables["public"].splitlines() if line.startswith(("| before", "| after"))
+    ]
+    assert before.count("n=200, s=1") == after.count("n=200, s=1") == 3
+    assert "1,000 tokens" in results.tables["public"]
+    assert "SmolLM2" not in results.tables["losses"]
 
 
 def test_a_pretrained_model_that_cannot_read_backwards_is_no_better_than_on_shuffled_words():
