@@ -8,6 +8,9 @@ CONSTRAINTS := requirements/constraints.txt
 .DEFAULT_GOAL := help
 .PHONY: help install train reproduce results test test-slow check bench clean
 
+# Tests keep to one thread each, so two files at a time use two cores.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+
 # make reproduce SCALE=smoke|laptop|paper STUDIES="02_from_scratch ..."
 SCALE ?= smoke
 STUDIES ?= $(notdir $(patsubst %/run.sh,%,$(sort $(wildcard experiments/*/run.sh))))
@@ -44,7 +47,7 @@ results: install  ## tables, pictures and pages of all studies again, from their
 	$(RUN) revlm.report runs=null experiments=experiments
 
 test: $(VENV)/smollm2  ## the tests, all studies on tiny models among them
-	$(RUN) pytest -m 'not slow'
+	$(RUN) pytest -m 'not slow' $(SIDE_BY_SIDE)
 
 test-slow: $(VENV)/smollm2  ## the tests that take minutes: the pretrained model, planted bugs
 	$(RUN) pytest -m slow
