@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from revlm import cli
 from revlm.checks import check
+from revlm.config import DataConfig
 from revlm.studies.catalogue import STUDIES
 from revlm.studies.pages import write_page
 from revlm.studies.records import Records
@@ -103,3 +104,13 @@ def test_every_command_of_a_study_composes_at_every_scale(recorded, name, scale)
             ConfigStore.instance().load(f"{module.removeprefix('revlm.')}_schema.yaml").node
         )
         check(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
+
+
+@pytest.mark.parametrize("scale", ["smoke", "laptop"])
+def test_selected_text_leaves_documents_to_validate_on(recorded, scale):
+    """The pool has nothing of the share that is held out, so the share for validation must reach beyond it."""
+    commands = recorded("06_selection", scale)
+    assert any("data.part=training" in command for command in commands)
+    (going_on,) = [command for command in commands if "+sweep=study_selected" in command]
+    (share,) = [option.split("=")[1] for option in going_on if option.startswith("data.val_fraction=")]
+    assert float(share) > DataConfig().val_fraction
