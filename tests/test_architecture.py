@@ -97,6 +97,7 @@ HOUSE = {
         "pretrained_bias",
         "from_scratch",
         "continued",
+        "intersection_pictures",
         "intersection",
         "quality_measures",
         "quality",

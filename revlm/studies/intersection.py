@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
-from revlm.direction import Direction
 from revlm.markup import markdown
 from revlm.measures.correlations import correlation, correlation_text
-from revlm.measures.curves import smooth
 from revlm.measures.statistics import holm
-from revlm.records.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
 from revlm.scores.merge import ALL, FIRST
+from revlm.studies.intersection_pictures import (
+    NAMES,
+    NEVER,
+    PAIR,
+    contexts_figure,
+    crosses,
+    curves_figure,
+    domains_of,
+)
 from revlm.studies.records import Records
 from revlm.studies.study import (
     FEWEST_SEEDS,
@@ -33,15 +37,9 @@ from revlm.studies.study import (
     within,
 )
 
-MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
-NAMES = {MIXED: "mixed model", PAIR: "forward model and reverse model"}
 WINDOWS = {ALL: "all windows", FIRST: "windows that begin their document"}
-SMOOTHING = 9
-# More resamples without a crossing than this, and a crossing is not taken for one.
-NEVER = 0.05
 # In more domains than this share, and it is said of domains.
 MOST = 2 / 3
-COLUMNS = 4
 # Nats per token, about 1% of the loss: a difference within it counts as none.
 MARGIN = 0.05
 CROSSING_NOTES = (
@@ -95,14 +93,6 @@ def by_context(contexts: pd.DataFrame) -> dict[int, Seeded]:
     return {int(k): seeded(rows, "difference") for k, rows in contexts.groupby("context")}
 
 
-def crosses(row: Mapping[str, Any]) -> bool:
-    """Whether a domain's curves cross for one seed: in almost all resamples, and behind position 0.
-
-    At 0 the reverse curve is at or below the forward one from the start, and nothing crosses.
-    """
-    return bool(row["share_never"] <= NEVER and row["low"] > 0)
-
-
 def crosses_nowhere(row: Mapping[str, Any]) -> bool:
     """Whether its curves clearly do not: never in almost all resamples, or from the start in them."""
     return bool(row["share_never"] >= 1 - NEVER or row["high"] == 0)
@@ -113,84 +103,6 @@ def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
     placed = crossings.assign(place=crossings["position"].fillna(crossings["window"]))
     means: pd.Series = placed[placed["domain"] != ALL].groupby("domain")["place"].mean()
     return means
-
-
-def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
-    """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
-    domains = _domains(curves)
-    rows = -(-len(domains) // COLUMNS)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(3.1 * COLUMNS, 2.3 * rows + 0.6), layout="constrained")
-        for place, domain in enumerate(domains):
-            axes = figure.add_subplot(rows, COLUMNS, place + 1)
-            here = pick(curves, domain=domain)
-            for direction in Direction:
-                mean = here[here["direction"] == direction.value].groupby("position")
-                count = mean["count"].sum().to_numpy(float)
-                nll = (mean.apply(lambda part: np.average(part["nll"], weights=part["count"]))).to_numpy(
-                    float
-                )
-                smoothed = smooth(nll[None], SMOOTHING, count[None])[0]
-                axes.plot(
-                    np.arange(len(smoothed)),
-                    smoothed,
-                    color=COLOURS[direction],
-                    linestyle=DASHES[direction],
-                    linewidth=1.5,
-                )
-            for row in pick(crossings, domain=domain).to_dict("records"):
-                if crosses(row):
-                    axes.axvline(row["position"], color=NEUTRAL, linewidth=1, linestyle=":")
-            position_ticks(axes, float(here["position"].max()))
-            axes.tick_params(labelsize=6.5)
-            axes.set_title(
-                "all domains" if domain == ALL else domain, loc="left", fontsize=9, fontweight="bold"
-            )
-        figure.supylabel("loss, nats per token", fontsize=9)
-        figure.supxlabel(
-            "tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of seeds, smoothed over "
-            "9 positions. Dotted: where they cross, each seed.",
-            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
-        )  # fmt: skip
-    return figure
-
-
-def contexts_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]]) -> Figure:
-    """Losses of the same tokens over context length, and their difference, a column an arm."""
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(5.4 * len(same), 4.9), layout="constrained")
-        grid = figure.subplots(2, len(same), sharex=True, squeeze=False, height_ratios=[3, 2])
-        for column, (arm, found) in enumerate(same.items()):
-            chart, strip = grid[0][column], grid[1][column]
-            means = pick(contexts, arm=arm).groupby("context").apply(_means)
-            for direction in Direction:
-                chart.plot(
-                    means.index, means[f"nll_{direction}"], color=COLOURS[direction], linestyle=DASHES[direction],
-                    linewidth=2, label={"forward": "given its left", "reverse": "given its right"}[direction.value],
-                )  # fmt: skip
-            chart.legend(frameon=False)
-            chart.set_title(NAMES[arm], loc="left", fontweight="bold", fontsize=10)
-            chart.set_ylabel("loss, nats per token")
-            k = list(found)
-            strip.fill_between(
-                k, [found[c].effect.low or 0 for c in k], [found[c].effect.high or 0 for c in k], color=NEUTRAL, alpha=0.25,
-                linewidth=0,
-            )  # fmt: skip
-            strip.plot(k, [found[c].effect.value for c in k], color=NEUTRAL, linewidth=2)
-            strip.axhline(0, color=NEUTRAL, linewidth=0.8)
-            strip.set_ylabel("left minus right")
-            strip.set_xlabel("context length, tokens")
-        figure.supxlabel(
-            "The same tokens in both lines. Band: 95% interval over documents. Above 0: the right context tells more.",
-            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
-        )  # fmt: skip
-    return figure
-
-
-def _means(part: pd.DataFrame) -> pd.Series:
-    return pd.Series(
-        {f"nll_{d}": np.average(part[f"nll_{d}"], weights=part["num_tokens"]) for d in Direction}
-    )
 
 
 def _crossing(crossings: pd.DataFrame) -> Finding:
@@ -276,7 +188,7 @@ def _crossings(crossings: pd.DataFrame) -> str:
                 for arm, windows in columns
             ),
         ]
-        for domain in _domains(crossings)
+        for domain in domains_of(crossings)
     ]
     resamples = ", ".join(f"{count:,}" for count in sorted(set(crossings["resamples"])))
     counted = f"Intervals and shares of crossings: {resamples} resamples of documents."
@@ -288,17 +200,13 @@ def _crossings(crossings: pd.DataFrame) -> str:
 
 def _s(documents: pd.DataFrame) -> str:
     lines = []
-    for domain in _domains(documents):
+    for domain in domains_of(documents):
         part = documents if domain == ALL else pick(documents, domain=domain)
         read = [pick(part, arm=arm) for arm in NAMES]
         cells = [cell(seeded(rows, "s", weights=None)) if len(rows) else "" for rows in read]
         lines.append(["all domains" if domain == ALL else domain, *cells])
     about = "Mean S (forward minus reverse loss; above 0 reverse is easier), nats per token, each document counting alike."
     return "\n\n".join([about, markdown(["text", *NAMES.values()], lines), NOTES])
-
-
-def _domains(rows: pd.DataFrame) -> list[str]:
-    return [ALL, *sorted(set(rows["domain"]) - {ALL})]
 
 
 def _position(row: Mapping[str, Any]) -> str:
