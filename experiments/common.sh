@@ -10,7 +10,7 @@ launcher=${LAUNCHER:-}
 
 case $scale in
     smoke)  seeds=0,1   languages=de                bytes=4000     other= ;;
-    laptop) seeds=0,1,2 languages=de,es,zh,ja       bytes=150000   other="budget.tokens=750_000" ;;
+    laptop) seeds=0,1,2 languages=de,es,zh,ja       bytes=150000   other="budget.tokens=500_000" ;;
     paper)  seeds=0,1,2 languages=de,es,zh,ja,ar,nl bytes=10000000 other= ;;
     *) echo "SCALE=$scale: choose smoke, laptop or paper." >&2; exit 2 ;;
 esac
@@ -37,7 +37,7 @@ train_models() {
     revlm train +sweep=study_models "scale=$scale" "seed=$seeds" "run.root=$models" $launcher
 }
 
-# Mixed models of other languages; on a laptop they read half of what the English ones do.
+# Mixed models of other languages; on a laptop they read a third of what the English ones do.
 train_languages() {
     revlm train +sweep=study_languages "scale=$scale" "data=$(samples "$1")" "seed=$seeds" "run.root=$models" $other $launcher
 }

@@ -13,7 +13,7 @@ case $scale in
     smoke)  rules="top_s random" budget=12000 pool="$fresh data.max_bytes_per_domain=8000" limit=8
             tasks=[openbookqa] held=2000 val=0.3 ;;
     laptop) rules="top_s bottom_s random low_nll mid_nll high_nll dsir length_matched" budget=200000
-            pool="$fresh data.max_bytes_per_domain=300_000" limit=300 tasks=[commonsense_qa,piqa,openbookqa] held=60000 val=0.15 ;;
+            pool="$fresh data.max_bytes_per_domain=300_000" limit=300 tasks=[commonsense_qa,piqa,openbookqa] held=30000 val=0.15 ;;
     paper)  rules="top_s bottom_s random low_nll mid_nll high_nll dsir length_matched" budget=1000000000
             pool="data=slimpajama" limit=null tasks=[mmlu,commonsense_qa,piqa,siqa,openbookqa,boolq] held=10000000 val=0.01 ;;
 esac
