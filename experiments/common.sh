@@ -42,6 +42,24 @@ train_languages() {
     revlm train +sweep=study_languages "scale=$scale" "data=$(samples "$1")" "seed=$seeds" "run.root=$models" $other $launcher
 }
 
+# Several studies read the same models on the held-out documents: what one has scored the next takes over, since
+# the same model, documents and options leave the same bytes.
+take_scores() {
+    into=$1/models
+    shift
+    for arm in "$@"; do
+        for scored in "$runs"/*/held_out_en/models/"$arm"_[0-9]*; do
+            name=${scored##*/}
+            if [ -f "$scored/score.json" ] && [ ! -e "$into/$name" ]; then
+                mkdir -p "$into"
+                rm -rf "$into/.$name"
+                cp -r "$scored" "$into/.$name"
+                mv "$into/.$name" "$into/$name"
+            fi
+        done
+    done
+}
+
 # "sample_de,sample_es" of "de,es".
 samples() { echo "sample_$1" | sed 's/,/,sample_/g'; }
 

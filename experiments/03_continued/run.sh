@@ -23,7 +23,9 @@ revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last "run.dir=$
 revlm score "model=[$public,$out/models/public_continued_mixed/0/model]" data=sample data.part=held_out $some "run.dir=$out/held_out_public"
 
 arms="continued_forward_en continued_reverse_en continued_mixed_en"
-english=$(models_of "$models" from_scratch_forward_en from_scratch_mixed_en from_scratch_mixed_double_en)
+before="from_scratch_forward_en from_scratch_mixed_en from_scratch_mixed_double_en"
+take_scores "$out/held_out_en" $before
+english=$(models_of "$models" $before)
 english="${english%]},$(models_of "$out/models" $arms | tr -d '[]')]"
 revlm score "model=$english" $held_out "run.dir=$out/held_out_en"
 

@@ -12,6 +12,7 @@ if [ "$scale" = smoke ]; then same="$held_out $contexts"; fi
 
 train_models
 mixed=$(models_of "$models" from_scratch_mixed_double_en)
+take_scores "$out/mixed" from_scratch_mixed_double_en
 revlm score "model=$mixed" $held_out "run.dir=$out/mixed"
 for seed in $(echo "$seeds" | tr , ' '); do
     pair="model.forward=$models/from_scratch_forward_en/$seed/model model.reverse=$models/from_scratch_reverse_en/$seed/model"
