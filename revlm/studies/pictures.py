@@ -84,7 +84,7 @@ def dots_figure(
         margin: half the width of a grey band around zero, unscaled.
     """
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(7.6, 1.5 + 0.36 * len(rows)), layout="constrained")
+        figure = Figure(figsize=(8.6, 1.5 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         if margin is not None:
             axes.axvspan(-scale * margin, scale * margin, color=NEUTRAL, alpha=0.12, linewidth=0)
@@ -100,9 +100,11 @@ def dots_figure(
         axes.invert_yaxis()
         axes.set_xlabel(x_title)
         band = "" if margin is None else f"Grey: within {scale * margin:g}. "
-        axes.set_title(
+        # Of the figure, not of the axes: those may be narrow beside long names.
+        figure.suptitle(
             f"{band}Dots: mean, with 95% intervals over documents. Ticks: seeds.",
-            loc="left",
+            x=0.01,
+            ha="left",
             fontsize=8,
             color=NEUTRAL,
         )
