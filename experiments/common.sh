@@ -42,6 +42,20 @@ train_languages() {
     revlm train +sweep=study_languages "scale=$scale" "data=$(samples "$1")" "seed=$seeds" "run.root=$models" $other $launcher
 }
 
+# Mixed models of text whose S is known beforehand.
+train_controls() {
+    revlm train +sweep=study_controls "scale=$scale" "data=$1" "seed=$seeds" "run.root=$models" $other $launcher
+}
+
+# Their scores on such text that they have not read.
+score_control() {
+    case $1 in
+        shuffled_words) some="data.max_bytes_per_domain=$((bytes / 6))" ;;
+        *)              some="data.max_documents=$((bytes / 30))" ;;  # before a part of them is held out
+    esac
+    revlm score "model=$(models_of "$models" "from_scratch_mixed_$1")" "data=$1" data.part=held_out $some "run.dir=$out/control_$1"
+}
+
 # Several studies read the same models on the held-out documents: what one has scored the next takes over, since
 # the same model, documents and options leave the same bytes.
 take_scores() {

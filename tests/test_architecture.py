@@ -99,6 +99,7 @@ HOUSE = {
         "continued",
         "intersection_pictures",
         "intersection",
+        "null_controls",
         "quality_measures",
         "quality",
         "selected",

@@ -20,5 +20,8 @@ for seed in $(echo "$seeds" | tr , ' '); do
     revlm contexts $pair $same "run.dir=$out/contexts_pair_$seed"
 done
 revlm contexts "model=$mixed" $same "run.dir=$out/contexts_mixed"
+# Text whose two curves are one in truth.
+train_controls markov
+score_control markov
 
 revlm collect "runs=$out" "out=$results/records" "keep=[documents.parquet,curves.parquet,crossings.csv,contexts.parquet]"

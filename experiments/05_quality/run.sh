@@ -26,5 +26,9 @@ if [ "$scale" != smoke ]; then
     train_languages uk
     revlm score "model=$(models_of "$models" from_scratch_mixed_uk)" data=labelled_uk min_tokens=4 "run.dir=$out/labelled_uk"
 fi
+# Text whose S is known beforehand, each with models of its own.
+case $scale in smoke) controls=markov ;; *) controls=markov,shuffled_words,arrow ;; esac
+train_controls "$controls"
+for control in $(echo "$controls" | tr , ' '); do score_control "$control"; done
 
 revlm collect "runs=$out" "out=$results/records" "keep=[documents.parquet]"

@@ -37,6 +37,8 @@ from revlm.studies.study import (
     within,
 )
 
+# Mixed models of text whose two curves are one in truth.
+NULL = "from_scratch_mixed_markov"
 WINDOWS = {ALL: "all windows", FIRST: "windows that begin their document"}
 # In more domains than this share, and it is said of domains.
 MOST = 2 / 3
@@ -51,19 +53,26 @@ CROSSING_NOTES = (
 
 def render(records: Records) -> Results:
     """Tables, pictures and findings."""
-    curves, crossings = records["curves.parquet"], records["crossings.csv"]
-    documents = records["documents.parquet"]
+    # Of the null control only the crossings are shown.
+    curves, crossings, documents = (
+        rows[rows["arm"] != NULL]
+        for rows in (records[name] for name in ("curves.parquet", "crossings.csv", "documents.parquet"))
+    )
+    null = pick(records["crossings.csv"], arm=NULL)
     documents = documents.assign(s=documents["nll_forward"] - documents["nll_reverse"])
     contexts = with_difference(records["contexts.parquet"])
     same = {arm: by_context(pick(contexts, arm=arm)) for arm in NAMES if (contexts["arm"] == arm).any()}
     findings = [_crossing(crossings), _agrees(pick(crossings, windows=ALL), documents)]
     findings += [_same_tokens(arm, found) for arm, found in same.items()]
+    if len(null):
+        findings.append(_null(null))
     return Results(
         findings=findings,
         tables={
             "crossings": _crossings(crossings),
             "s": _s(documents),
             "contexts": _contexts(same),
+            "null": _null_markdown(null),
         },
         figures={
             **{
@@ -134,6 +143,35 @@ def _crossing(crossings: pd.DataFrame) -> Finding:
 def _seeds(rows: pd.DataFrame) -> str:
     count = rows["seed"].nunique()
     return f"{count} seed{'s' if count > 1 else ''}"
+
+
+def _null(crossings: pd.DataFrame) -> Finding:
+    """Whether curves that are equal in truth are said to cross."""
+    crossed, none, parts = [], [], []
+    for windows, name in WINDOWS.items():
+        found = pick(crossings, windows=windows, domain=ALL).to_dict("records")
+        crossed += [crosses(row) for row in found]
+        none += [crosses_nowhere(row) for row in found]
+        parts.append(f"{sum(map(crosses, found))} of {len(found)} seeds over {name}")
+    return Finding(
+        claim="Null control: the curves of a Markov chain, one in truth, do not cross.",
+        place="ours",
+        verdict=Verdict.REPRODUCED if all(none) else Verdict.NOT if all(crossed) else Verdict.UNCLEAR,
+        measured=f"They cross behind position 0 with: {'; '.join(parts)}.",
+    )
+
+
+def _null_markdown(crossings: pd.DataFrame) -> str:
+    """A row a seed."""
+    rows = [
+        [
+            str(seed),
+            *(_position(pick(part, windows=windows, domain=ALL).iloc[0].to_dict()) for windows in WINDOWS),
+        ]
+        for seed, part in crossings.groupby("seed")
+    ]
+    about = "Where the curves of mixed models of a Markov chain cross: in truth both directions are equally easy at every position."
+    return "\n\n".join([about, markdown(["seed", *WINDOWS.values()], rows), CROSSING_NOTES])
 
 
 def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:

@@ -13,6 +13,7 @@ from revlm.measures.correlations import partial_correlation
 from revlm.measures.rank_bootstrap import RESAMPLES, partial_rank_effect
 from revlm.measures.statistics import holm
 from revlm.records.drawing import NEUTRAL, STYLE
+from revlm.studies.null_controls import control_findings, controls_markdown
 from revlm.studies.quality_measures import (
     BETTER,
     CLEAN,
@@ -58,12 +59,14 @@ def render(records: Records) -> Results:
             _ladder(wins, "crossing", "An earlier crossing marks better text: it comes later when a text is damaged."),
             *_labelled(areas),
             _beyond({arm: ladder[ladder["arm"] == arm] for arm in arms}),
+            *control_findings(documents),
         ],
         tables={
             "ladder": _ladder_markdown(wins),
             "domains": _domains_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
             "labelled": _labelled_markdown(areas),
             "partial": _partial_markdown(ladder, labelled),
+            "controls": controls_markdown(documents),
         },
         figures={
             "ladder": (ladder_figure(wins), "How well each measure tells clean text from damaged text, by kind and level."),

@@ -132,6 +132,28 @@ def test_a_crossing_of_all_windows_alone_is_not_enough():
 
 
 @pytest.mark.parametrize(
+    ("position", "never", "verdict"),
+    [(12.0, 0.0, Verdict.NOT), (np.nan, 1.0, Verdict.REPRODUCED), (12.0, 0.4, Verdict.UNCLEAR)],
+    ids=["with every seed", "with none", "not in enough resamples"],
+)
+def test_crossings_of_a_null_control_are_held_against_crossings(position, never, verdict):
+    """Where the curves are one in truth a crossing is an accident; its text enters no other number."""
+    null = crossings(position, never).assign(arm=intersection.NULL, domain="markov")
+    null = pd.concat([null, null.assign(domain="all")]).drop_duplicates(["seed", "windows", "domain"])
+    records = {
+        "documents.parquet": losses(intersection.PAIR, 5.0, 5.0),
+        "crossings.csv": crossings(12.0, 0.0),
+        "curves.parquet": curves(),
+        "contexts.parquet": contexts(0.0),
+    }
+    alone = intersection.render(records)
+    beside = intersection.render(records | {"crossings.csv": pd.concat([crossings(12.0, 0.0), null])})
+    assert beside.findings[-1].verdict is verdict
+    assert beside.findings[:-1] == alone.findings
+    assert beside.tables["crossings"] == alone.tables["crossings"]
+
+
+@pytest.mark.parametrize(
     ("difference", "verdict"), [(0.1, Verdict.NOT), (0.05, Verdict.UNCLEAR), (0.0, Verdict.REPRODUCED)]
 )
 def test_a_side_that_tells_more_at_equal_context_is_found(difference, verdict):
