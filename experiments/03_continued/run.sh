@@ -1,5 +1,5 @@
 #!/bin/sh
-# A forward model goes on forward, in reverse and both ways; SmolLM2 once: run.sh smoke | laptop | paper.
+# A forward model continued forward, in reverse and both ways; SmolLM2 once: run.sh smoke | laptop | paper.
 # Safe to run again: finished stages are skipped, killed ones continue.
 set -eu
 cd "$(dirname "$0")/../.."

@@ -97,8 +97,8 @@ def auc_effect(
     """Chance that a positive's value exceeds a negative's, ties counting half: the area under the ROC curve.
 
     Args:
-        positive: (p,) values of documents of one label, p >= 2.
-        negative: (q,) of the other, q >= 2.
+        positive: (p,) values of documents of one label, p >= 2; or (p, s) by s models, whose areas are averaged.
+        negative: (q,) or (q, s) of the other, q >= 2.
         resamples: of positives and of negatives, apart.
         seed: of the resamples.
 
@@ -108,11 +108,18 @@ def auc_effect(
     Source: Hanley & McNeil 1982; resampling within classes, Efron & Tibshirani 1993, ch. 16.
     """
     positive, negative = (np.asarray(side, dtype=np.float64) for side in (positive, negative))
-    positive, negative = positive[np.isfinite(positive)], negative[np.isfinite(negative)]
+    positive, negative = (side.reshape(len(side), -1) for side in (positive, negative))
+    positive, negative = (side[np.isfinite(side).all(axis=1)] for side in (positive, negative))
     n = len(positive) + len(negative)
     if not len(positive) or not len(negative):
         return Effect(math.nan, None, None, math.nan, n)
-    wins = (positive[:, None] > negative[None, :]) + 0.5 * (positive[:, None] == negative[None, :])
+    wins = np.mean(
+        [
+            (one[:, None] > other) + 0.5 * (one[:, None] == other)
+            for one, other in zip(positive.T, negative.T, strict=True)
+        ],
+        axis=0,
+    )
     rng = np.random.default_rng(seed)
     drawn = np.empty(resamples)
     step = max(1, CHUNK_CELLS // n)

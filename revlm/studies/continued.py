@@ -1,4 +1,4 @@
-"""03: a model that has read forward goes on: how far does reverse lag, and what of forward is lost?"""
+"""03: a model that has read forward is continued: how far does reverse lag, and what of forward is lost?"""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ NAMES = {
     FORWARD: "continued forward",
     MIXED: "continued both ways",
     REVERSE: "continued in reverse",
-    SCRATCH: "mixed from scratch, as many tokens as went on both ways",
-    DOUBLE: "mixed from scratch, as many tokens in all",
+    SCRATCH: "mixed from scratch, equal reverse tokens",
+    DOUBLE: "mixed from scratch, equal tokens in all",
 }
 QUESTIONS = {
     "start": "before: reverse - forward",
@@ -74,14 +74,18 @@ def render(records: Records) -> Results:
         },
         figures={
             "loss_curves": (
-                loss_figure(validations, charts, reading="validation documents of the training corpus"),
-                "Validation loss of a forward model that goes on forward, both ways or in reverse.",
+                loss_figure(
+                    validations,
+                    charts,
+                    reading="the runs' own validation documents; the tables have the held-out ones",
+                ),
+                "Validation loss of a forward model continued forward, both ways or in reverse.",
             ),
             "effects": (
                 dots_figure(
                     # The other two are ten times as large, and the curves show them.
                     [(QUESTIONS[name], effects[name]) for name in SHOWN if name in effects],
-                    x_title="difference of losses, nats per token",
+                    x_title="difference of losses, nats per token (below 0: the first one is lower)",
                 ),
                 "Differences between the arms, with intervals over documents and seeds as ticks.",
             ),
@@ -107,7 +111,7 @@ def compare(documents: pd.DataFrame) -> dict[str, Seeded]:
 
 
 def pair_shared(documents: pd.DataFrame) -> pd.DataFrame:
-    """Forward losses of the model that went on both ways beside those of the one that went on forward."""
+    """Forward losses of the model continued both ways beside those of the one continued forward."""
     return paired(documents, {"arm": MIXED}, {"arm": FORWARD}, f"nll_{Direction.FORWARD}")
 
 
@@ -115,24 +119,27 @@ def _findings(documents: pd.DataFrame, effects: dict[str, Seeded]) -> list[Findi
     found = [_lag(documents, effects)]
     if "transfer" in effects:
         helps = effects["transfer"]
+        beside = (
+            f"; at equal tokens in all {said(effects['compute'], '+.2f')}" if "compute" in effects else ""
+        )
         found.append(
             Finding(
                 claim="Having read forward helps to learn reverse, at equal reverse tokens.",
                 place="ours",
                 verdict=judged(-helps.side()),
-                measured=f"{said(helps, '+.2f')} nats in reverse, against a mixed model from scratch.",
+                measured=f"Reverse loss minus that of a mixed model from scratch: {said(helps, '+.2f')} nats{beside}.",
             )
         )
     if "shared" in effects:
         cost = share_of(pair_shared(documents), "difference", "nll_forward_other")
         lost = (
-            f"; going on in reverse alone costs {said(effects['forgotten'], '+.2f')} nats"
+            f"; continuing in reverse alone costs {said(effects['forgotten'], '+.2f')} nats"
             if "forgotten" in effects
             else ""
         )
         found.append(
             Finding(
-                claim=f"Going on both ways costs less than {MARGIN:.0%} of the forward loss against going on forward.",
+                claim=f"Continuing both ways costs less than {MARGIN:.0%} of the forward loss against continuing forward.",
                 place="ours",
                 verdict=costs_little(cost, MARGIN),
                 measured=f"{said(cost, '+.1%')} at equal forward tokens{lost}.",
@@ -186,7 +193,7 @@ def _effects(effects: dict[str, Seeded]) -> str:
 
 
 def public_models(documents: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Documents as a public model reads them before and after it went on both ways."""
+    """Documents as a public model reads them before and after it was continued both ways."""
     rows = documents[documents["set"] == PUBLIC_SET]
     after = rows["arm"] == PUBLIC
     return {"before": rows[~after], "after": rows[after]} if after.any() else {}
@@ -199,7 +206,7 @@ def _public(documents: pd.DataFrame, runs: pd.DataFrame) -> str:
     ]  # fmt: skip
     tokens = pick(runs, arm=PUBLIC)["tokens"]
     read = f" {int(tokens.iloc[0]):,} tokens" if len(tokens) else ""
-    about = f"A public pretrained model before and after it went on both ways for{read}: held-out documents, nats per token."
+    about = f"A public pretrained model before and after it was continued both ways for{read}: held-out documents, nats per token."
     return "\n\n".join(
         [about, markdown(["model", "forward loss", "reverse loss", "reverse - forward"], rows), NOTES]
     )
@@ -207,7 +214,7 @@ def _public(documents: pd.DataFrame, runs: pd.DataFrame) -> str:
 
 STUDY = Study(
     name="03_continued",
-    title="A forward model goes on: how far does reverse lag, and what of forward is lost?",
+    title="A forward model continued: how far does reverse lag, and what of forward is lost?",
     render=render,
     needs=("runs.csv", "validations.csv", "documents.parquet"),
 )

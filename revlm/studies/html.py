@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from revlm.studies.pages import RECORDS, RESULTS, Page, claims, origin
+from revlm.studies.pages import RECORDS, RESULTS, Page, claims
 from revlm.studies.study import Finding, Verdict
 
 MARKS = {Verdict.REPRODUCED: "yes", Verdict.NOT: "no", Verdict.UNCLEAR: "unclear"}
@@ -51,12 +51,12 @@ def report_html(pages: Sequence[Page], out: Path, *, runs: str = "", figures: Se
 
 def _overview(pages: Sequence[Page]) -> list[str]:
     rows = [
-        f"<tr><td>{_text(finding.claim)}</td><td>{origin(finding)}</td>"
-        f'<td class="verdict {MARKS[finding.verdict]}">{finding.verdict}</td>'
+        f"<tr><td>{_text(finding.claim)}</td><td>{'the paper' if finding.of_the_paper else 'us'}</td>"
+        f'<td class="verdict {MARKS[finding.verdict]}">{finding.outcome}</td>'
         f'<td>{_text(finding.measured)}</td><td><a href="#{page.study.name}">{page.study.name}</a></td></tr>'
         for finding, page in claims(pages)
     ]
-    head = "<tr><th>claim</th><th>of</th><th>verdict</th><th>measured</th><th>study</th></tr>"
+    head = "<tr><th>claim</th><th>asked by</th><th>outcome</th><th>measured</th><th>study</th></tr>"
     return [f"<table>{head}{''.join(rows)}</table>"]
 
 
@@ -82,7 +82,7 @@ def _study(page: Page, out: Path) -> list[str]:
 def _finding(finding: Finding) -> str:
     return (
         f"<p>{_text(finding.claim)} ({_text(finding.place)}): "
-        f'<span class="verdict {MARKS[finding.verdict]}">{finding.verdict}</span>. {_text(finding.measured)}</p>'
+        f'<span class="verdict {MARKS[finding.verdict]}">{finding.outcome}</span>. {_text(finding.measured)}</p>'
     )
 
 

@@ -45,8 +45,7 @@ MOST = 2 / 3
 # Nats per token, about 1% of the loss: a difference within it counts as none.
 MARGIN = 0.05
 CROSSING_NOTES = (
-    "Each seed: position [95% interval over documents]; `never` is censored at the window, with the share of resamples "
-    "that do not cross in brackets. A crossing is the first position from which the reverse curve, smoothed over 9 "
+    "Each seed: position [95% interval over documents]; `never` is censored at the window. A crossing is the first position from which the reverse curve, smoothed over 9 "
     "positions, is at or below the forward curve for 8. Curves are weighted by tokens."
 )
 
@@ -127,16 +126,14 @@ def _crossing(crossings: pd.DataFrame) -> Finding:
             nowhere = sum(all(map(crosses_nowhere, found)) for found in by_domain)
             shares.append(enough * always[-1] / len(by_domain))
             lacking.append(enough * nowhere / len(by_domain))
-        parts.append(
-            f"{name}: {always[0]} of {len(by_domain)} domains over all windows, {always[1]} over documents' first windows"
-        )
+        parts.append(f"{name} {always[0]} over all windows, {always[1]} over documents' first windows")
     most, few = min(shares) > MOST, min(lacking) > MOST
     verdict = Verdict.REPRODUCED if most else Verdict.NOT if few else Verdict.UNCLEAR
     return Finding(
         claim="Forward and reverse loss by position cross.",
         place="section on step-by-step loss",
         verdict=verdict,
-        measured=f"They cross behind position 0, with every seed, in: {'; '.join(parts)} ({_seeds(crossings)}).",
+        measured=f"Of {len(by_domain)} domains, those where they cross after position 0 with every seed: {'; '.join(parts)} ({_seeds(crossings)}).",
     )
 
 
@@ -207,10 +204,16 @@ def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
         place="ours: the two curves at one position speak of different tokens",
         verdict=within(longest, MARGIN),
         measured=(
-            f"Left minus right at {last} tokens: {said(longest)} nats; of {len(found)} lengths the right tells more "
-            f"at {sides.count(1)}, the left at {sides.count(-1)}."
+            f"Loss given the left minus loss given the right, at {last} tokens: {said(longest)} nats ({MARGIN} or less would "
+            f"do); {_told(sides)}."
         ),
     )
+
+
+def _told(sides: list[int]) -> str:
+    if not any(sides):
+        return f"no difference at any of {len(sides)} lengths"
+    return f"of {len(sides)} lengths the right tells more at {sides.count(1)}, the left at {sides.count(-1)}"
 
 
 def _crossings(crossings: pd.DataFrame) -> str:
@@ -249,9 +252,10 @@ def _s(documents: pd.DataFrame) -> str:
 
 def _position(row: Mapping[str, Any]) -> str:
     if np.isnan(row["position"]):
-        return f"never ({row['share_never']:.0%})"
+        return f"never (nor in {row['share_never']:.0%} of resamples, n={row['num_documents']})"
     high = "never" if np.isnan(row["high"]) else f"{row['high']:.0f}"
-    return f"{row['position']:.0f} [{row['low']:.0f}, {high}] (never {row['share_never']:.0%}, n={row['num_documents']})"
+    never = f"never in {row['share_never']:.0%} of resamples, " if row["share_never"] else ""
+    return f"{row['position']:.0f} [{row['low']:.0f}, {high}] ({never}n={row['num_documents']})"
 
 
 def _contexts(same: dict[str, dict[int, Seeded]]) -> str:

@@ -39,7 +39,7 @@ def domains_of(rows: pd.DataFrame) -> list[str]:
 
 def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
     """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
-    domains = domains_of(curves)
+    domains, seeds = domains_of(curves), curves["seed"].nunique()
     rows = -(-len(domains) // COLUMNS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1 * COLUMNS, 2.3 * rows + 0.6), layout="constrained")
@@ -53,6 +53,7 @@ def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
                     float
                 )
                 smoothed = smooth(nll[None], SMOOTHING, count[None])[0]
+                # The ends too, where fewer positions are averaged: crossings are found on this line.
                 axes.plot(
                     np.arange(len(smoothed)),
                     smoothed,
@@ -61,17 +62,26 @@ def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
                     linewidth=1.5,
                 )
             for row in pick(crossings, domain=domain).to_dict("records"):
-                if crosses(row):
-                    axes.axvline(row["position"], color=NEUTRAL, linewidth=1, linestyle=":")
+                if row["position"] > 0:
+                    axes.axvline(
+                        row["position"],
+                        color="black",
+                        linewidth=1,
+                        linestyle=":",
+                        alpha=1 if crosses(row) else 0.3,
+                    )
             position_ticks(axes, float(here["position"].max()))
             axes.tick_params(labelsize=6.5)
-            axes.set_title(
-                "all domains" if domain == ALL else domain, loc="left", fontsize=9, fontweight="bold"
+            name, count = (
+                "all domains" if domain == ALL else domain,
+                pick(crossings, domain=domain)["num_documents"],
             )
+            axes.set_title(f"{name} (n={count.max():,})", loc="left", fontsize=9, fontweight="bold")
         figure.supylabel("loss, nats per token", fontsize=9)
         figure.supxlabel(
-            "tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of seeds, smoothed over "
-            "9 positions. Dotted: where they cross, each seed.",
+            f"tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of {seeds} seeds, smoothed over "
+            f"{SMOOTHING} positions. Each panel has its own scale.\nDotted: where they cross behind position 0, a line a seed; pale "
+            "where the 95% interval over documents reaches position 0 or never.",
             x=0.01, ha="left", fontsize=8, color=NEUTRAL,
         )  # fmt: skip
     return figure

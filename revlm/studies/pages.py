@@ -88,41 +88,41 @@ def findings_markdown(findings: Sequence[Finding]) -> str:
     """Claims with verdicts and numbers."""
     return markdown(
         ["claim", "where", "verdict", "measured"],
-        [[finding.claim, finding.place, f"**{finding.verdict}**", finding.measured] for finding in findings],
+        [[finding.claim, finding.place, f"**{finding.outcome}**", finding.measured] for finding in findings],
     )
 
 
 def claims(pages: Sequence[Page]) -> list[tuple[Finding, Page]]:
-    """Every finding with its page: the paper's own claims first, what is asked beside them after."""
+    """Every finding with its page: the paper's claims first, what we ask after."""
     found = [(finding, page) for page in pages for finding in page.results.findings]
     return sorted(found, key=lambda one: not one[0].of_the_paper)
 
 
-def origin(finding: Finding) -> str:
-    """Who says so, in a word or two."""
-    return "the paper" if finding.of_the_paper else "beside it"
-
-
 def overview_markdown(pages: Sequence[Page], root: Path) -> str:
-    """Every claim in one table, the paper's own first, and the two pictures that tell most of the story."""
-    rows = [
-        [
-            finding.claim,
-            origin(finding),
-            f"**{finding.verdict}**",
-            finding.measured,
-            f"[{page.folder.name[:2]}]({page.folder.relative_to(root)})",
-        ]
-        for finding, page in claims(pages)
-    ]
+    """The paper's claims in one table, the two pictures that tell most of the story, and what else we asked."""
+    tables = {
+        paper: markdown(
+            ["claim of the paper" if paper else "asked by us", "outcome", "measured", "study"],
+            [
+                [
+                    finding.claim,
+                    f"**{finding.outcome}**",
+                    finding.measured,
+                    f"[{page.folder.name[:2]}]({page.folder.relative_to(root)})",
+                ]
+                for finding, page in claims(pages)
+                if finding.of_the_paper is paper
+            ],
+        )
+        for paper in (True, False)
+    }
     shown = [
         f"![{about}]({page.folder.relative_to(root)}/{RESULTS}/{FIGURES}/{name}.png)"
         for page in pages
         for name, (_, about) in page.results.figures.items()
         if (page.folder.name, name) in SHOWN
     ]
-    header = ["claim", "of", "verdict", "measured: value [95% interval] (documents, seeds)", "study"]
-    return "\n\n".join([markdown(header, rows), *shown])
+    return "\n\n".join([tables[True], *shown, tables[False]])
 
 
 def fill(path: Path, blocks: Mapping[str, str]) -> None:

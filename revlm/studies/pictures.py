@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
@@ -27,6 +27,7 @@ from revlm.records.drawing import (
 from revlm.studies.study import Seeded
 
 DOT = "#0072B2"
+PERCENT = 100.0
 
 
 def loss_figure(
@@ -46,12 +47,11 @@ def loss_figure(
             lines = {d: _line(validations, arm, f"nll_{d}") for d, arm in sides.items()}
             for direction, line in lines.items():
                 draw_line(panel.chart, line, COLOURS[direction], dashes=DASHES[direction])
-            forward, reverse = lines[Direction.FORWARD], lines[Direction.REVERSE]
-            gap = reverse.mean - forward.mean
-            draw_line(panel.strip, Line(forward.x, gap, *np.full((2, len(gap)), np.nan)), NEUTRAL)
+            gap = _gap(validations, sides)
+            draw_line(panel.strip, gap, NEUTRAL)
             zero_line(panel.strip)
             token_ticks(panel.strip)
-            apart = float(gap[-1] / forward.mean[-1])
+            apart = float(gap.mean[-1] / lines[Direction.FORWARD].mean[-1])
             seeds = validations[validations["arm"] == sides[Direction.FORWARD]]["seed"].nunique()
             headline(
                 panel,
@@ -66,14 +66,20 @@ def loss_figure(
         finish(
             figure,
             found,
-            x_title="training tokens, both directions counted",
+            x_title="training tokens of a model",
             reading="Lines: mean over seeds; bands: lowest to highest seed. Below: reverse minus forward.",
         )
     return figure
 
 
 def dots_figure(
-    rows: Sequence[tuple[str, Seeded]], *, x_title: str, scale: float = 1.0, margin: float | None = None
+    rows: Sequence[tuple[str, Seeded]],
+    *,
+    x_title: str,
+    scale: float = 1.0,
+    margin: float | None = None,
+    counted: str = "documents",
+    marks: Mapping[str, float] | None = None,
 ) -> Figure:
     """Effects as dots with their intervals, one below the other, seeds as ticks.
 
@@ -82,6 +88,8 @@ def dots_figure(
         x_title: what the axis says.
         scale: what values are multiplied by; 100 for percent.
         margin: half the width of a grey band around zero, unscaled.
+        counted: what n counts.
+        marks: name -> value of other lines to see the effects by, unscaled.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.6, 1.5 + 0.36 * len(rows)), layout="constrained")
@@ -90,19 +98,22 @@ def dots_figure(
             axes.axvspan(-scale * margin, scale * margin, color=NEUTRAL, alpha=0.12, linewidth=0)
         axes.axvline(0, color=NEUTRAL, linewidth=0.8)
         for place, (_, found) in enumerate(rows):
-            effect, seeds = found.effect, [scale * value for value in found.by_seed.values()]
-            if effect.low is not None and effect.high is not None:
-                axes.plot([scale * effect.low, scale * effect.high], [place] * 2, color=DOT, linewidth=2)
-            axes.plot(scale * effect.value, place, "o", color=DOT, markersize=6)
-            if len(seeds) > 1:
-                axes.plot(seeds, [place] * len(seeds), "|", color="black", markersize=9)
+            draw_effect(axes, found, place, DOT, scale)
+        for name, value in (marks or {}).items():
+            axes.axvline(scale * value, color=NEUTRAL, linewidth=1, linestyle="--")
+            axes.annotate(
+                name, (scale * value, 1), xycoords=("data", "axes fraction"), xytext=(3, -2), textcoords="offset points",
+                va="top", fontsize=8, color=NEUTRAL,
+            )  # fmt: skip
         axes.set_yticks(range(len(rows)), [name for name, _ in rows])
         axes.invert_yaxis()
         axes.set_xlabel(x_title)
-        band = "" if margin is None else f"Grey: within {scale * margin:g}. "
+        unit = "%" if scale == PERCENT else ""
+        band = "" if margin is None else f"Grey: within {scale * margin:g}{unit}. "
+        ticks = " Ticks: seeds." if any(len(found.by_seed) > 1 for _, found in rows) else ""
         # Of the figure, not of the axes: those may be narrow beside long names.
         figure.suptitle(
-            f"{band}Dots: mean, with 95% intervals over documents. Ticks: seeds.",
+            f"{band}Dots: mean, with 95% intervals over {counted} (n={_range(found.effect.n for _, found in rows)}).{ticks}",
             x=0.01,
             ha="left",
             fontsize=8,
@@ -111,7 +122,46 @@ def dots_figure(
     return figure
 
 
+def draw_effect(axes: Axes, found: Seeded, place: float, colour: str, scale: float = 1.0) -> None:
+    """One effect as a dot with its interval, seeds as ticks.
+
+    Args:
+        axes: horizontal values.
+        found: the effect.
+        place: its height.
+        colour: of dot and interval.
+        scale: what values are multiplied by.
+    """
+    effect, seeds = found.effect, [scale * value for value in found.by_seed.values()]
+    if effect.low is not None and effect.high is not None:
+        axes.plot([scale * effect.low, scale * effect.high], [place] * 2, color=colour, linewidth=2)
+    axes.plot(scale * effect.value, place, "o", color=colour, markersize=6)
+    if len(seeds) > 1:
+        axes.plot(seeds, [place] * len(seeds), "|", color="black", markersize=9)
+
+
+def _range(counts: Iterable[int]) -> str:
+    """From the least to the most, or one number."""
+    found = sorted(set(counts))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _gap(validations: pd.DataFrame, sides: Mapping[Direction, str]) -> Line:
+    """Reverse minus forward, seed by seed."""
+    forward, reverse = (
+        _table(validations, sides[d], f"nll_{d}") for d in (Direction.FORWARD, Direction.REVERSE)
+    )
+    gap = (reverse - forward).dropna()
+    return Line.over(gap.columns.to_numpy(float), gap.to_numpy(float))
+
+
 def _line(validations: pd.DataFrame, arm: str, column: str) -> Line:
-    rows = validations[validations["arm"] == arm]
-    table = rows.pivot_table(index="seed", columns="tokens", values=column).dropna(axis=1)
+    table = _table(validations, arm, column)
     return Line.over(table.columns.to_numpy(float), table.to_numpy(float))
+
+
+def _table(validations: pd.DataFrame, arm: str, column: str) -> pd.DataFrame:
+    """(seeds, tokens) losses of an arm."""
+    rows = validations[validations["arm"] == arm]
+    table: pd.DataFrame = rows.pivot_table(index="seed", columns="tokens", values=column).dropna(axis=1)
+    return table

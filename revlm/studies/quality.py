@@ -14,6 +14,7 @@ from revlm.measures.rank_bootstrap import RESAMPLES, partial_rank_effect
 from revlm.measures.statistics import holm
 from revlm.records.drawing import NEUTRAL, STYLE
 from revlm.studies.null_controls import control_findings, controls_markdown
+from revlm.studies.pictures import draw_effect
 from revlm.studies.quality_measures import (
     BETTER,
     CLEAN,
@@ -33,15 +34,17 @@ from revlm.studies.quality_measures import (
     with_measures,
 )
 from revlm.studies.records import Records
-from revlm.studies.study import Finding, Results, Seeded, Study, Verdict, cell, short
+from revlm.studies.study import NOTES, Finding, Results, Seeded, Study, Verdict, cell, short
 
+COLOURS_OF = {"s": "#D55E00", "crossing": "#CC79A7"}
 CELL_NOTES = (
     "Cells: chance that the better text has the better value, ties counting half [95% interval over documents]; "
-    "0.5 is blind, below it the measure points the wrong way. n documents, s seeds: lowest to highest of them."
+    "0.5 is a coin toss, below it the measure points the wrong way. n documents, s seeds: lowest to highest of them."
 )
 PARTIAL_NOTES = (
     "Cells: correlation [95% interval] (n documents or pairs, s seeds: lowest to highest of them). Intervals resample documents "
-    f"{RESAMPLES:,} times, all copies of one and both sides of a pair together, and rank each resample anew."
+    f"{RESAMPLES:,} times, all copies of one and both sides of a pair together, and rank each resample anew. Values are means "
+    "over seeds, which takes noise off them: a correlation may lie outside of the seeds' range. Pairs without their other side count."
 )
 
 
@@ -66,6 +69,7 @@ def render(records: Records) -> Results:
             "domains": _domains_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
             "labelled": _labelled_markdown(areas),
             "partial": _partial_markdown(ladder, labelled),
+            "beyond": _beyond_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
             "controls": controls_markdown(documents),
         },
         figures={
@@ -75,39 +79,42 @@ def render(records: Records) -> Results:
 
 
 def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Figure:
-    """A row a measure, a column a kind: chance over level; both arms in S and crossing, one elsewhere."""
-    arms = list(wins)
-    shown = [(arm, measure) for measure in ("s", "crossing") for arm in arms]
-    shown += [(arms[0], measure) for measure in BETTER if measure not in {"s", "crossing"}]
-    colours = {"s": "#D55E00", "crossing": "#CC79A7"}
+    """A panel a kind of damage, a row a measure: both arms in S and crossing, one elsewhere."""
+    shown = [(arm, measure) for measure in ("s", "crossing") for arm in wins]
+    shown += [(next(iter(wins)), measure) for measure in BETTER if measure not in {"s", "crossing"}]
+    worst_level, lesser = LEVELS[-1], LEVELS[:-1]
     with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(2.5 * len(KINDS), 1.05 * len(shown) + 0.9), layout="constrained")
-        grid = figure.subplots(len(shown), len(KINDS), sharex=True, sharey=True, squeeze=False)
-        for row, (arm, measure) in enumerate(shown):
-            for column, (kind, title) in enumerate(KINDS.items()):
-                axes = grid[row][column]
-                axes.axhline(0.5, color=NEUTRAL, linewidth=0.8)
-                for level in LEVELS:
-                    found = wins[arm].get((kind, level, measure))
-                    if found is not None:
-                        effect, colour = found.effect, colours.get(measure, "#0072B2")
-                        axes.plot([level] * 2, [effect.low, effect.high], color=colour, linewidth=2)
-                        axes.plot(level, effect.value, "o", color=colour, markersize=4)
-                axes.set_ylim(-0.05, 1.05)
-                axes.set_yticks([0, 0.5, 1])
-                axes.set_xticks(LEVELS)
-                axes.set_xlim(0.5, 3.5)
-                axes.tick_params(labelsize=7)
-                if row == 0:
-                    axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
-                if column == 0:
-                    note = f"\n{MODELS[arm]}" if measure in {"s", "crossing"} else ""
-                    axes.set_ylabel(
-                        f"{BETTER[measure][0]}{note}", rotation=0, ha="right", va="center", fontsize=8
-                    )
+        figure = Figure(figsize=(2.4 * len(KINDS) + 1.6, 0.36 * len(shown) + 1.3), layout="constrained")
+        grid = figure.subplots(1, len(KINDS), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, (kind, title) in zip(grid, KINDS.items(), strict=True):
+            axes.axvline(0.5, color=NEUTRAL, linewidth=0.8)
+            for row, (arm, measure) in enumerate(shown):
+                colour = COLOURS_OF.get(measure, "#0072B2")
+                for level in lesser:
+                    if (kind, level, measure) in wins[arm]:
+                        axes.plot(
+                            wins[arm][kind, level, measure].effect.value,
+                            row,
+                            "o",
+                            color=colour,
+                            markersize=4,
+                            alpha=0.3,
+                        )
+                if (kind, worst_level, measure) in wins[arm]:
+                    draw_effect(axes, wins[arm][kind, worst_level, measure], row, colour)
+            axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
+            axes.set_xlim(-0.04, 1.04)
+            axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
+        names = [
+            f"{BETTER[measure][0]}" + (f" ({MODELS[arm]})" if measure in COLOURS_OF else "")
+            for arm, measure in shown
+        ]
+        grid[0].set_yticks(range(len(shown)), names, fontsize=8)
+        grid[0].invert_yaxis()
         figure.supxlabel(
-            "level of damage. Chance that the clean text has the better value: 1 always, 0.5 blind, 0 always wrong; "
-            "lines: 95% intervals over documents.",
+            "Chance that a clean text has the better value than its damaged copy: 1 always, 0.5 a coin toss, 0 always wrong. Dots: worst "
+            f"level, with 95% intervals over documents; ticks: {max((v.seeds for found in wins.values() for v in found.values()), default=0)} seeds; "
+            "pale: the two lesser levels.",
             x=0.01, ha="left", fontsize=8, color=NEUTRAL,
         )  # fmt: skip
     return figure
@@ -126,14 +133,16 @@ def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, c
         right, wrong = _told(list(worst_damage.values()))
         whole = right == len(KINDS)
         verdicts.append(Verdict.REPRODUCED if whole else Verdict.NOT if wrong else Verdict.UNCLEAR)
-        parts.append(f"{MODELS[arm]}: right for {right}, wrong for {wrong}, {_from_to(worst_damage, '.2f')}")
+        parts.append(
+            f"{MODELS[arm]}: above it for {right} of {len(KINDS)} kinds, below for {wrong}, {_from_to(worst_damage, '.2f')}"
+        )
     both = set(verdicts)
     verdict = verdicts[0] if len(both) == 1 else Verdict.NOT if Verdict.NOT in both else Verdict.UNCLEAR
     return Finding(
         claim=claim,
         place="section on text quality (ladder of damage: ours)",
         verdict=verdict,
-        measured=f"Of {len(KINDS)} kinds of damage, by the chance that the clean text has the better value: {'; '.join(parts)}.",
+        measured=f"Chance that a clean text has the better value than its copy (0.5: a coin toss). {'; '.join(parts)}.",
     )
 
 
@@ -162,7 +171,7 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
             claim="S is higher for text that people label as better.",
             place="asked of the paper: quality labels",
             verdict=verdict,
-            measured=f"Chance that the better text has the higher S, 0.5 is blind: {numbers}.",
+            measured=f"Chance that the better text has the higher S (0.5: a coin toss): {numbers}.",
         )
     ]
 
@@ -182,7 +191,21 @@ def _beyond(ladders: dict[str, pd.DataFrame]) -> Finding:
         claim="S tells damaged text better than the usual measures do.",
         place="asked of the paper: usual quality measures as baselines",
         verdict=Verdict.REPRODUCED if better else Verdict.NOT if worse else Verdict.UNCLEAR,
-        measured=f"How much more often S is right than the best usual measure: {'; '.join(parts)}.",
+        measured=f"How much more often S is right than the usual measure that is best there: {'; '.join(parts)}.",
+    )
+
+
+def _beyond_markdown(ladders: dict[str, pd.DataFrame]) -> str:
+    rows = [
+        [KINDS[kind], MODELS[arm], BETTER[found[0]][0].split(",")[0], cell(found[1], "+.2f")]
+        for kind in KINDS for arm, ladder in ladders.items() if (found := beyond(ladder, kind)) is not None
+    ]  # fmt: skip
+    about = (
+        "How much more often S tells a clean text from its copy at the worst level than the usual measure that is best there, each "
+        "read in the direction that serves it."
+    )
+    return "\n\n".join(
+        [about, markdown(["damage", "models", "best usual measure", "S minus it"], rows), NOTES]
     )
 
 

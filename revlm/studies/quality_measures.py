@@ -95,7 +95,7 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
     """(set, measure) -> chance that the better text has the better value.
 
     Of sets that come in pairs, inside of pairs; of others, over all pairs of documents (the area
-    under the ROC curve), measures averaged over seeds, each seed's beside.
+    under the ROC curve), the mean of the seeds' areas, each seed's beside.
     """
     found = {}
     for name, labels in SETS.items():
@@ -108,11 +108,10 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
                 if len(both):
                     found[name, measure] = chance(both)
                 continue
-            mean = rows.groupby(["doc_id", "label"])[measure].mean().reset_index()
             by_seed = {
                 int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")
             }
-            found[name, measure] = Seeded(_area(mean, measure, labels), by_seed, null=0.5)
+            found[name, measure] = Seeded(_area(rows, measure, labels), by_seed, null=0.5)
     return found
 
 
@@ -133,8 +132,11 @@ def _pairs(rows: pd.DataFrame, measure: str, labels: tuple[str, str]) -> pd.Data
 
 def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:
     """Area of one measure: how often the first label's text has the better value than the second's."""
-    sign = BETTER[measure][1]
-    good, bad = (sign * rows.loc[rows["label"] == label, measure].to_numpy(float) for label in labels)
+    sign, table = (
+        BETTER[measure][1],
+        rows.pivot_table(index=["label", "doc_id"], columns="seed", values=measure),
+    )
+    good, bad = (sign * table.loc[label].to_numpy(float) for label in labels)
     return auc_effect(good, bad, resamples=resamples)
 
 

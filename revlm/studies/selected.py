@@ -1,4 +1,4 @@
-"""06: is a model better for going on with high-S text than with as much text chosen otherwise?"""
+"""06: is a model better for continuing on high-S text than on as much text chosen otherwise?"""
 
 from __future__ import annotations
 
@@ -25,7 +25,16 @@ from revlm.studies.study import (
 )
 
 BEFORE = "from_scratch_forward_en"
-BASELINE = "selected_random"
+BASELINE, TOP = "selected_random", "selected_top_s"
+# One over the number of options.
+CHANCE = {
+    "commonsense_qa": 1 / 5,
+    "piqa": 1 / 2,
+    "openbookqa": 1 / 4,
+    "mmlu": 1 / 4,
+    "siqa": 1 / 3,
+    "boolq": 1 / 2,
+}
 ARMS = {
     "selected_top_s": "highest S",
     "selected_bottom_s": "lowest S",
@@ -45,17 +54,21 @@ def render(records: Records) -> Results:
     answers = answers.assign(
         doc_id=answers["task"] + "/" + answers["question"], correct=answers["correct"].astype(float)
     )
-    losses = against_random(documents, "nll_forward", weights="num_tokens")
-    accuracies = against_random(answers, "correct", weights=None)
+    losses = against(documents, BASELINE, "nll_forward", weights="num_tokens")
+    accuracies = against(answers, BASELINE, "correct", weights=None)
+    chance = float(answers["task"].map(CHANCE).mean())
     return Results(
         findings=[
-            _benchmarks(accuracies),
+            _benchmarks(accuracies, answers),
             _held_out(losses),
-            _sides(documents),
+            *_sides(documents),
         ],
         tables={
             "losses": _table(documents, "nll_forward", losses, "num_tokens", "Forward loss of held-out documents, nats per token."),
-            "accuracy": _table(answers, "correct", accuracies, None, "Share of right answers over all tasks."),
+            "accuracy": _table(
+                answers, "correct", accuracies, None,
+                f"Share of right answers over all tasks (acc); n counts questions. Chance: {chance:.3f}.",
+            ),
             "domains": _domains(documents),
             "tasks": _tasks(answers),
         },
@@ -64,30 +77,41 @@ def render(records: Records) -> Results:
                 dots_figure(
                     [(ARMS[arm], found) for arm, found in losses.items()],
                     x_title="held-out forward loss minus that of the random selection, nats per token (below 0: better)",
+                    marks={"before": _mean(documents, BEFORE, "nll_forward") - _mean(documents, BASELINE, "nll_forward")},
                 ),
-                "Held-out loss after going on with each selection, against a random one.",
+                "Held-out loss after continuing on each selection, against a random one.",
             ),
             "accuracy": (
                 dots_figure(
                     [(ARMS[arm], found) for arm, found in accuracies.items()],
                     x_title="share of right answers minus that of the random selection (above 0: better)",
+                    counted="questions",
+                    marks={
+                        "before": _mean(answers, BEFORE, "correct") - _mean(answers, BASELINE, "correct"),
+                        "chance": chance - _mean(answers, BASELINE, "correct"),
+                    },
                 ),
-                "Benchmark accuracy after going on with each selection, against a random one.",
+                "Benchmark accuracy after continuing on each selection, against a random one.",
             ),
         },
     )  # fmt: skip
 
 
-def against_random(rows: pd.DataFrame, value: str, *, weights: str | None) -> dict[str, Seeded]:
-    """Each arm minus the random one, paired by document (or question) and seed."""
+def against(rows: pd.DataFrame, other: str, value: str, *, weights: str | None) -> dict[str, Seeded]:
+    """Each selection minus another arm, paired by document (or question) and seed."""
     rows = rows if "num_tokens" in rows else rows.assign(num_tokens=1)
     found = {}
     for arm in ARMS:
-        if arm != BASELINE:
-            both = paired(rows, {"arm": arm}, {"arm": BASELINE}, value)
+        if arm != other:
+            both = paired(rows, {"arm": arm}, {"arm": other}, value)
             if len(both):
                 found[arm] = seeded(both, "difference", weights=weights)
     return found
+
+
+def _mean(rows: pd.DataFrame, arm: str, value: str) -> float:
+    part = pick(rows, arm=arm)
+    return seeded(part, value, weights="num_tokens" if "num_tokens" in part else None).effect.value
 
 
 def _verdict(found: Seeded, p: float, *, better: int) -> Verdict:
@@ -99,54 +123,62 @@ def _corrected(found: dict[str, Seeded]) -> dict[str, float]:
     return dict(zip(found, holm([value.effect.p for value in found.values()]), strict=True))
 
 
-def _benchmarks(accuracies: dict[str, Seeded]) -> Finding:
-    top = accuracies["selected_top_s"]
-    p = _corrected(accuracies)["selected_top_s"]
+def _benchmarks(accuracies: dict[str, Seeded], answers: pd.DataFrame) -> Finding:
+    top = accuracies[TOP]
+    p = _corrected(accuracies)[TOP]
     return Finding(
-        claim="Going on with high-S text improves benchmark accuracy over as much random text.",
+        claim="Continuing on high-S text improves benchmark accuracy over as much random text.",
         place="section on data selection (Llama2-7B, Mistral-7B, Llama3-8B)",
         verdict=_verdict(top, p, better=1),
-        measured=(f"Highest S minus random: {said(top)} of answers right, p after Holm {p:.2g}."),
+        measured=(
+            f"Share of right answers, highest S minus random: {said(top)}, p after Holm {p:.2g}; "
+            f"{', '.join(sorted(set(answers['task'])))}. The model answers {_mean(answers, BEFORE, 'correct'):.3f} right before, "
+            f"chance is {answers['task'].map(CHANCE).mean():.3f}."
+        ),
     )
 
 
 def _held_out(losses: dict[str, Seeded]) -> Finding:
     p = _corrected(losses)
-    top = losses["selected_top_s"]
     best = min(losses, key=lambda arm: losses[arm].effect.value)
     return Finding(
-        claim="Going on with high-S text lowers the held-out loss more than as much random text.",
+        claim="Continuing on high-S text leaves a lower held-out loss than as much random text.",
         place="ours, on every domain's held-out documents",
-        verdict=_verdict(top, p["selected_top_s"], better=-1),
+        verdict=_verdict(losses[TOP], p[TOP], better=-1),
         measured=(
-            f"Highest S minus random: {said(top)} nats, p after Holm {p['selected_top_s']:.2g}; the best arm is "
+            f"Highest S minus random: {said(losses[TOP])} nats, p after Holm {p[TOP]:.2g}; the best selection is "
             f"{ARMS[best]}, {short(losses[best].effect)}."
         ),
     )
 
 
-def _sides(documents: pd.DataFrame) -> Finding:
-    both = paired(documents, {"arm": "selected_top_s"}, {"arm": "selected_bottom_s"}, "nll_forward")
-    if both.empty:
-        return Finding(
-            "Highest S serves better than lowest S.",
-            "section on data selection",
-            Verdict.UNCLEAR,
-            "Not run at this scale.",
+def _sides(documents: pd.DataFrame) -> list[Finding]:
+    """Highest S against what is closest to it: the other end of S, and chance among texts as long."""
+    findings = []
+    for other, claim in (
+        ("selected_bottom_s", "Continuing on the highest S leaves a lower held-out loss than on the lowest S."),
+        ("selected_length_matched", "Continuing on the highest S leaves a lower held-out loss than on random text of the same lengths."),
+    ):  # fmt: skip
+        both = paired(documents, {"arm": TOP}, {"arm": other}, "nll_forward")
+        if both.empty:
+            continue
+        found = seeded(both, "difference")
+        findings.append(
+            Finding(
+                claim=claim,
+                place="ours",
+                verdict=_verdict(found, found.effect.p, better=-1),
+                measured=f"Highest S minus {ARMS[other]}: {said(found)} nats.",
+            )
         )
-    found = seeded(both, "difference")
-    return Finding(
-        claim="Highest S serves better than lowest S.",
-        place="section on data selection",
-        verdict=_verdict(found, found.effect.p, better=-1),
-        measured=f"Held-out forward loss, highest minus lowest S: {said(found)} nats.",
-    )
+    return findings
 
 
 def _table(
     rows: pd.DataFrame, value: str, differences: dict[str, Seeded], weights: str | None, about: str
 ) -> str:
     p_values = _corrected(differences)
+    since = against(rows, BEFORE, value, weights=weights)
     lines = []
     for arm, name in {BEFORE: "before", **ARMS}.items():
         part = pick(rows, arm=arm)
@@ -157,8 +189,15 @@ def _table(
                 if found
                 else ["the baseline" if arm == BASELINE else "", ""]
             )
-            lines.append([name, cell(seeded(part, value, weights=weights), ".3f"), *beside])
-    header = ["went on with", "value", "minus random", "p after Holm"]
+            lines.append(
+                [
+                    name,
+                    cell(seeded(part, value, weights=weights), ".3f"),
+                    cell(since[arm]) if arm in since else "",
+                    *beside,
+                ]
+            )
+    header = ["continued on", "value", "minus before", "minus random", "p after Holm"]
     return "\n\n".join([about, markdown(header, lines), NOTES])
 
 
@@ -166,7 +205,7 @@ def _domains(documents: pd.DataFrame) -> str:
     arms = [arm for arm in ARMS if arm != BASELINE and (documents["arm"] == arm).any()]
     lines = []
     for domain, part in documents.groupby("domain"):
-        found = against_random(part, "nll_forward", weights="num_tokens")
+        found = against(part, BASELINE, "nll_forward", weights="num_tokens")
         lines.append([str(domain), *(cell(found[arm]) if arm in found else "" for arm in arms)])
     about = "Held-out forward loss minus that of the random selection, by domain; nats per token."
     return "\n\n".join([about, markdown(["domain", *(ARMS[arm] for arm in arms)], lines), NOTES])
@@ -178,13 +217,14 @@ def _tasks(answers: pd.DataFrame) -> str:
         [name, *(cell(seeded(pick(answers, arm=arm, task=task), "correct", weights=None), ".3f") for task in tasks)]
         for arm, name in {BEFORE: "before", **ARMS}.items() if (answers["arm"] == arm).any()
     ]  # fmt: skip
-    about = "Share of right answers by task."
-    return "\n\n".join([about, markdown(["went on with", *tasks], lines), NOTES])
+    lines.append(["chance", *(f"{CHANCE[task]:.3f}" for task in tasks)])
+    about = "Share of right answers by task; n counts questions."
+    return "\n\n".join([about, markdown(["continued on", *tasks], lines), NOTES])
 
 
 STUDY = Study(
     name="06_selection",
-    title="Is a model better for going on with high-S text?",
+    title="Is a model better for continuing on high-S text?",
     render=render,
     needs=("documents.parquet", "answers.parquet"),
 )

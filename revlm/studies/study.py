@@ -30,6 +30,9 @@ class Verdict(StrEnum):
     UNCLEAR = "unclear"
 
 
+OURS = {Verdict.REPRODUCED: "holds", Verdict.NOT: "does not hold", Verdict.UNCLEAR: "unclear"}
+
+
 @dataclass(frozen=True)
 class Finding:
     """One claim and what came out.
@@ -48,8 +51,13 @@ class Finding:
 
     @property
     def of_the_paper(self) -> bool:
-        """Whether the paper makes this claim; else it is asked beside it."""
+        """Whether the paper makes this claim; else we ask it."""
         return self.place.startswith("section")
+
+    @property
+    def outcome(self) -> str:
+        """The verdict in words: a claim of the paper is reproduced or not, one of ours holds or does not."""
+        return str(self.verdict) if self.of_the_paper else OURS[self.verdict]
 
 
 @dataclass(frozen=True)
@@ -121,10 +129,8 @@ class Seeded:
 
 
 NOTES = (
-    "Cells: value [95% interval] (n documents, s seeds: lowest to highest of them). Intervals resample documents "
-    "10,000 times, all seeds of a document together: they speak of other documents, read by these models; what "
-    "another seed may change is what the range over seeds shows, and a verdict needs both. P-values are given these models. One "
-    "seed has no range."
+    "Cells: value [95% interval over documents] (n documents, s seeds: lowest to highest of them). What intervals and seeds "
+    "speak of: docs/numbers.md, Studies."
 )
 
 

@@ -71,6 +71,16 @@ def test_labels_are_told_apart_by_the_area_under_the_curve():
     assert "n=200, s=3" in results.tables["labelled"]
 
 
+def test_the_area_over_seeds_is_the_mean_of_the_seeds_areas():
+    """A seed whose curves never cross says nothing of the others' positions."""
+    rows = quality_measures.with_measures(labelled(0.05))
+    rows = rows[rows["domain"] == "sms"].reset_index(drop=True)
+    never = np.random.default_rng(1).random(len(rows)) < 0.4
+    rows.loc[never, "crossing"] = quality_measures.NEVER
+    found = quality_measures.set_areas(rows)["sms", "crossing"]
+    assert found.effect.value == pytest.approx(np.mean(list(found.by_seed.values())))
+
+
 def test_a_crossing_that_never_happens_is_later_than_all():
     """Censored, not dropped: a document whose curves never cross loses against one whose do."""
     rows = ladder(0.02)
@@ -128,7 +138,8 @@ def test_a_crossing_of_all_windows_alone_is_not_enough():
     found.loc[first, ["position", "share_never"]] = np.nan, 1.0
     finding = intersection._crossing(found)
     assert finding.verdict is Verdict.UNCLEAR
-    assert "4 of 4 domains over all windows, 0 over" in finding.measured
+    assert "Of 4 domains" in finding.measured
+    assert "4 over all windows, 0 over" in finding.measured
 
 
 @pytest.mark.parametrize(
