@@ -89,10 +89,10 @@ def test_a_crossing_that_never_happens_is_later_than_all():
     assert (wins["win"] == 1).all()
 
 
-def crossings(position, never):
+def crossings(position, never, low=1):
     return pd.DataFrame(
         [
-            {"set": "x", "arm": arm, "seed": seed, "windows": windows, "domain": domain, "position": position, "low": 1, "high": np.nan,
+            {"set": "x", "arm": arm, "seed": seed, "windows": windows, "domain": domain, "position": position, "low": low, "high": np.nan,
              "share_never": never, "num_documents": 50, "window": 256, "resamples": 200}
             for arm in intersection.NAMES for seed in (0, 1, 2) for windows in intersection.WINDOWS
             for domain in ("all", *DOMAINS)
@@ -129,6 +129,12 @@ def test_curves_cross_when_almost_every_resample_does(position, never, verdict):
         "contexts.parquet": contexts(0.0),
     }
     assert intersection.render(records).findings[0].verdict is verdict
+
+
+def test_a_crossing_whose_interval_reaches_the_start_is_none():
+    """Where reverse may lie below forward from the first token on, nothing is seen to cross."""
+    assert intersection._crossing(crossings(12.0, 0.0)).verdict is Verdict.REPRODUCED
+    assert intersection._crossing(crossings(12.0, 0.0, low=0)).verdict is Verdict.UNCLEAR
 
 
 def test_a_crossing_of_all_windows_alone_is_not_enough():
