@@ -7,6 +7,7 @@ import pandas as pd
 from revlm.markup import markdown
 from revlm.studies.study import (
     NOTES,
+    OURS,
     Finding,
     Seeded,
     Verdict,
@@ -66,7 +67,7 @@ def controls_markdown(documents: pd.DataFrame) -> str:
         losses = [cell(seeded(part, loss), ".3f") for loss in ("nll_forward", "nll_reverse")]
         s = cell(seeded(part.assign(s=_s(part)), "s"))
         rows.append(
-            [KNOWN[name][0], KNOWN[name][1], *losses, s, cell(share, "+.2%"), _judge(name, share).value]
+            [KNOWN[name][0], KNOWN[name][1], *losses, s, cell(share, "+.2%"), OURS[_judge(name, share)]]
         )
     header = [
         "text",

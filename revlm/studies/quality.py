@@ -134,7 +134,7 @@ def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, c
         whole = right == len(KINDS)
         verdicts.append(Verdict.REPRODUCED if whole else Verdict.NOT if wrong else Verdict.UNCLEAR)
         parts.append(
-            f"{MODELS[arm]}: above it for {right} of {len(KINDS)} kinds, below for {wrong}, {_from_to(worst_damage, '.2f')}"
+            f"{MODELS[arm].capitalize()}: above it for {right} of {len(KINDS)} kinds, below for {wrong}, {_from_to(worst_damage, '.2f')}"
         )
     both = set(verdicts)
     verdict = verdicts[0] if len(both) == 1 else Verdict.NOT if Verdict.NOT in both else Verdict.UNCLEAR
@@ -142,7 +142,7 @@ def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, c
         claim=claim,
         place="section on text quality (ladder of damage: ours)",
         verdict=verdict,
-        measured=f"Chance that a clean text has the better value than its copy (0.5: a coin toss). {'; '.join(parts)}.",
+        measured=f"Chance that a clean text has the better value than its copy (0.5: a coin toss). {'. '.join(parts)}.",
     )
 
 
