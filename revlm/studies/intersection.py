@@ -154,8 +154,15 @@ def _null(crossings: pd.DataFrame) -> Finding:
         claim="Null control: the curves of a Markov chain, one in truth, do not cross.",
         place="ours",
         verdict=Verdict.REPRODUCED if all(none) else Verdict.NOT if all(crossed) else Verdict.UNCLEAR,
-        measured=f"They cross behind position 0 with: {'; '.join(parts)}.",
+        measured=f"They cross after position 0 with: {'; '.join(parts)}. {_single(crossings)}",
     )
+
+
+def _single(crossings: pd.DataFrame) -> str:
+    positions = pick(crossings, domain=ALL)["position"].dropna()
+    if positions.empty:
+        return "No seed's curves meet."
+    return f"Without intervals they would seem to, at {positions.min():.0f} to {positions.max():.0f} tokens."
 
 
 def _null_markdown(crossings: pd.DataFrame) -> str:
