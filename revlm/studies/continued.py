@@ -74,11 +74,7 @@ def render(records: Records) -> Results:
         },
         figures={
             "loss_curves": (
-                loss_figure(
-                    validations,
-                    charts,
-                    reading="the runs' own validation documents; the tables have the held-out ones",
-                ),
+                loss_figure(validations, charts),
                 "Validation loss of a forward model continued forward, both ways or in reverse.",
             ),
             "effects": (

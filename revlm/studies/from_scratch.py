@@ -34,7 +34,6 @@ from revlm.studies.study import (
 # The curves "coincide" within this share of the loss. Ours: the paper names no margin. Public
 # GPT-2 pairs of one direction each differ by 0.3% to 1.2%.
 MARGIN = 0.01
-READING = "the runs' own validation documents; the tables have the held-out ones"
 FORWARD, REVERSE, MIXED, DOUBLE = (
     f"from_scratch_{arm}" for arm in ("forward", "reverse", "mixed", "mixed_double")
 )
@@ -138,7 +137,6 @@ def loss_curves(validations: pd.DataFrame) -> Figure:
     return loss_figure(
         validations,
         [*charts, ("two models, one direction each", two)],
-        reading=READING,
     )
 
 
@@ -157,7 +155,7 @@ def language_curves(validations: pd.DataFrame) -> Figure:
         (LANGUAGES[language], dict.fromkeys(Direction, f"{MIXED}_{language}"))
         for language in languages_of(validations)
     ]
-    return loss_figure(validations, charts, reading=READING)
+    return loss_figure(validations, charts)
 
 
 def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:

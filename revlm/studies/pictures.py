@@ -28,17 +28,16 @@ from revlm.studies.study import Seeded
 
 DOT = "#0072B2"
 PERCENT = 100.0
+# Whose losses the curves are, in grey under each headline.
+READING = "the runs' own validation documents; the tables have the held-out ones"
 
 
-def loss_figure(
-    validations: pd.DataFrame, charts: Sequence[tuple[str, Mapping[Direction, str]]], *, reading: str
-) -> Figure:
+def loss_figure(validations: pd.DataFrame, charts: Sequence[tuple[str, Mapping[Direction, str]]]) -> Figure:
     """Validation loss by direction over training, a panel a chart, the difference below each.
 
     Args:
         validations: columns arm, seed, tokens, nll_forward, nll_reverse.
         charts: (name, direction -> the arm whose loss in that direction is drawn).
-        reading: whose losses these are, in grey under each headline.
     """
     with mpl.rc_context(STYLE):
         figure, found = panels(len(charts))
@@ -56,7 +55,7 @@ def loss_figure(
             headline(
                 panel,
                 f"{name}:\nreverse {apart:+.1%} at the end",
-                f"{seeds} seed{'s' if seeds > 1 else ''}; {reading}",
+                f"{seeds} seed{'s' if seeds > 1 else ''}; {READING}",
             )
             ends.append(
                 {str(d): (float(line.x[-1]), float(line.mean[-1]), COLOURS[d]) for d, line in lines.items()}
