@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from revlm.markup import markdown
@@ -33,7 +34,10 @@ CHANCE = {
     "openbookqa": 1 / 4,
     "mmlu": 1 / 4,
     "siqa": 1 / 3,
+    "logiqa": 1 / 4,
+    "medqa": 1 / 5,
     "boolq": 1 / 2,
+    "pubmedqa": 1 / 3,
 }
 ARMS = {
     "selected_top_s": "highest S",
@@ -110,8 +114,9 @@ def against(rows: pd.DataFrame, other: str, value: str, *, weights: str | None) 
 
 
 def _mean(rows: pd.DataFrame, arm: str, value: str) -> float:
+    """Of an arm; nan, which draws no line, where it was not run."""
     part = pick(rows, arm=arm)
-    return seeded(part, value, weights="num_tokens" if "num_tokens" in part else None).effect.value
+    return float(np.average(part[value], weights=part.get("num_tokens"))) if len(part) else np.nan
 
 
 def _verdict(found: Seeded, p: float, *, better: int) -> Verdict:

@@ -12,6 +12,7 @@ from revlm.data.benchmarks import BENCHMARKS, own_questions
 from revlm.data.samples.packages import package_path
 from revlm.errors import UserError
 from revlm.measures.tasks import PROMPTS, load_tasks
+from revlm.studies.selected import CHANCE
 
 # Questions, options, and the largest share of one gold label.
 STATED = {
@@ -40,6 +41,11 @@ def contexts(name, num_fewshot=0, limit=30, seed=1234, reading=QuestionReading.f
 def test_every_task_has_a_prompt():
     """Questions and prompts are declared apart, and belong together."""
     assert BENCHMARKS.keys() == PROMPTS.keys() == STATED.keys()
+
+
+def test_chance_is_one_over_the_options():
+    """What study 06 sets accuracies beside, for every offline task."""
+    assert {name: 1 / options for name, (_, options, _) in STATED.items()} == CHANCE
 
 
 @pytest.mark.parametrize("name", STATED)
