@@ -55,13 +55,14 @@ def render(records: Records) -> Results:
     labelled = documents[documents["set"].str.startswith("labelled")]
     arms = [arm for arm in MODELS if (ladder["arm"] == arm).any()]
     wins = {arm: ladder_wins(ladder[ladder["arm"] == arm]) for arm in arms}
+    compared = {arm: beyond(ladder[ladder["arm"] == arm]) for arm in arms}
     areas = set_areas(labelled) if len(labelled) else {}
     return Results(
         findings=[
             _ladder(wins, "s", "High-S text is better text: S falls when a text is damaged."),
             _ladder(wins, "crossing", "An earlier crossing marks better text: it comes later when a text is damaged."),
             *_labelled(areas),
-            _beyond({arm: ladder[ladder["arm"] == arm] for arm in arms}),
+            _beyond(compared),
             *control_findings(documents),
         ],
         tables={
@@ -69,7 +70,7 @@ def render(records: Records) -> Results:
             "domains": _domains_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
             "labelled": _labelled_markdown(areas),
             "partial": _partial_markdown(ladder, labelled),
-            "beyond": _beyond_markdown({arm: ladder[ladder["arm"] == arm] for arm in arms}),
+            "beyond": _beyond_markdown(compared),
             "controls": controls_markdown(documents),
         },
         figures={
@@ -176,15 +177,12 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
     ]
 
 
-def _beyond(ladders: dict[str, pd.DataFrame]) -> Finding:
+def _beyond(compared: dict[str, dict[str, tuple[str, Seeded]]]) -> Finding:
     parts, told = [], []
-    for arm, ladder in ladders.items():
-        found = {KINDS[kind]: value for kind in KINDS if (value := beyond(ladder, kind)) is not None}
-        right, wrong = _told([value for _, value in found.values()])
-        told.append((right, wrong))
-        parts.append(
-            f"{MODELS[arm]}: {_from_to({kind: value for kind, (_, value) in found.items()}, '+.2f')}"
-        )
+    for arm, found in compared.items():
+        effects = {KINDS[kind]: effect for kind, (_, effect) in found.items()}
+        told.append(_told(list(effects.values())))
+        parts.append(f"{MODELS[arm]}: {_from_to(effects, '+.2f')}")
     better = all(right == len(KINDS) for right, _ in told)
     worse = all(wrong == len(KINDS) for _, wrong in told)
     return Finding(
@@ -195,11 +193,13 @@ def _beyond(ladders: dict[str, pd.DataFrame]) -> Finding:
     )
 
 
-def _beyond_markdown(ladders: dict[str, pd.DataFrame]) -> str:
-    rows = [
-        [KINDS[kind], MODELS[arm], BETTER[found[0]][0].split(",")[0], cell(found[1], "+.2f")]
-        for kind in KINDS for arm, ladder in ladders.items() if (found := beyond(ladder, kind)) is not None
-    ]  # fmt: skip
+def _beyond_markdown(compared: dict[str, dict[str, tuple[str, Seeded]]]) -> str:
+    rows = []
+    for kind, title in KINDS.items():
+        for arm, found in compared.items():
+            if kind in found:
+                usual, effect = found[kind]
+                rows.append([title, MODELS[arm], BETTER[usual][0].split(",")[0], cell(effect, "+.2f")])
     about = (
         "How much more often S tells a clean text from its copy at the worst level than the usual measure that is best there, each "
         "read in the direction that serves it."

@@ -132,29 +132,30 @@ def _pairs(rows: pd.DataFrame, measure: str, labels: tuple[str, str]) -> pd.Data
 
 def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:
     """Area of one measure: how often the first label's text has the better value than the second's."""
-    sign, table = (
-        BETTER[measure][1],
-        rows.pivot_table(index=["label", "doc_id"], columns="seed", values=measure),
-    )
+    sign = BETTER[measure][1]
+    table = rows.pivot_table(index=["label", "doc_id"], columns="seed", values=measure)
     good, bad = (sign * table.loc[label].to_numpy(float) for label in labels)
     return auc_effect(good, bad, resamples=resamples)
 
 
-def beyond(ladder: pd.DataFrame, kind: str) -> tuple[str, Seeded] | None:
-    """How much more often S is right than the best usual measure, on one kind of damage at its worst level.
+def beyond(ladder: pd.DataFrame) -> dict[str, tuple[str, Seeded]]:
+    """How much more often S is right than the best usual measure, by kind of damage at its worst level.
 
     A usual measure may point either way; it is read in the one that serves it best, S as the paper reads it.
 
     Returns:
-        That measure, and its disadvantage in pairs of documents: above 0, S is better.
+        kind -> that measure, and its disadvantage in pairs of documents: above 0, S is better.
     """
-    columns = {measure: against_clean(ladder, kind, LEVELS[-1], measure) for measure in ("s", *CONTROLS)}
-    s = columns.pop("s")
-    if s.empty:
-        return None
-    read = {
-        measure: rows["win"] if rows["win"].mean() >= 0.5 else 1 - rows["win"]  # noqa: PLR2004 -- blind
-        for measure, rows in columns.items()
-    }
-    best = max(read, key=lambda measure: float(read[measure].mean()))
-    return best, seeded(s.assign(difference=s["win"] - read[best]), "difference", weights=None)
+    found = {}
+    for kind in KINDS:
+        s, *usual = (against_clean(ladder, kind, LEVELS[-1], measure) for measure in ("s", *CONTROLS))
+        if s.empty:
+            continue
+        read = {
+            measure: rows["win"] if rows["win"].mean() >= 0.5 else 1 - rows["win"]  # noqa: PLR2004 -- blind
+            for measure, rows in zip(CONTROLS, usual, strict=True)
+        }
+        best = max(read, key=lambda measure: float(read[measure].mean()))
+        rows = s.assign(difference=s["win"] - read[best])
+        found[kind] = best, seeded(rows, "difference", weights=None)
+    return found
