@@ -45,19 +45,18 @@ MOST = 2 / 3
 # Nats per token, about 1% of the loss: a difference within it counts as none.
 MARGIN = 0.05
 CROSSING_NOTES = (
-    "Each seed: position [95% interval over documents]; `never` is censored at the window. A crossing is the first position from which the reverse curve, smoothed over 9 "
-    "positions, is at or below the forward curve for 8. Curves are weighted by tokens."
+    "Each seed: position [95% interval over documents]; `never` is censored at the window. A crossing is the first position "
+    "from which the reverse curve, smoothed over 9 positions, is at or below the forward curve for 8. Curves are weighted by tokens."
 )
 
 
 def render(records: Records) -> Results:
     """Tables, pictures and findings."""
+    curves, crossings = records["curves.parquet"], records["crossings.csv"]
     # Of the null control only the crossings are shown.
-    curves, crossings, documents = (
-        rows[rows["arm"] != NULL]
-        for rows in (records[name] for name in ("curves.parquet", "crossings.csv", "documents.parquet"))
-    )
-    null = pick(records["crossings.csv"], arm=NULL)
+    null, crossings = pick(crossings, arm=NULL), crossings[crossings["arm"] != NULL]
+    documents = records["documents.parquet"]
+    documents = documents[documents["arm"] != NULL]
     documents = documents.assign(s=documents["nll_forward"] - documents["nll_reverse"])
     contexts = with_difference(records["contexts.parquet"])
     same = {arm: by_context(pick(contexts, arm=arm)) for arm in NAMES if (contexts["arm"] == arm).any()}
@@ -212,12 +211,12 @@ def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
         verdict=within(longest, MARGIN),
         measured=(
             f"Loss given the left minus loss given the right, at {last} tokens: {said(longest)} nats ({MARGIN} or less would "
-            f"do); {_told(sides)}."
+            f"do); {_sides(sides)}."
         ),
     )
 
 
-def _told(sides: list[int]) -> str:
+def _sides(sides: list[int]) -> str:
     if not any(sides):
         return f"no difference at any of {len(sides)} lengths"
     return f"of {len(sides)} lengths the right tells more at {sides.count(1)}, the left at {sides.count(-1)}"

@@ -72,11 +72,9 @@ def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
                     )
             position_ticks(axes, float(here["position"].max()))
             axes.tick_params(labelsize=6.5)
-            name, count = (
-                "all domains" if domain == ALL else domain,
-                pick(crossings, domain=domain)["num_documents"],
-            )
-            axes.set_title(f"{name} (n={count.max():,})", loc="left", fontsize=9, fontweight="bold")
+            name = "all domains" if domain == ALL else domain
+            count = pick(crossings, domain=domain)["num_documents"].max()
+            axes.set_title(f"{name} (n={count:,})", loc="left", fontsize=9, fontweight="bold")
         figure.supylabel("loss, nats per token", fontsize=9)
         figure.supxlabel(
             f"tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of {seeds} seeds, smoothed over "

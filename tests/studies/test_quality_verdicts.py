@@ -164,10 +164,18 @@ def test_crossings_of_a_null_control_are_held_against_crossings(position, never,
         "contexts.parquet": contexts(0.0),
     }
     alone = intersection.render(records)
-    beside = intersection.render(records | {"crossings.csv": pd.concat([crossings(12.0, 0.0), null])})
+    markov = {"arm": intersection.NULL, "domain": "markov"}
+    beside = intersection.render(
+        records
+        | {
+            name: pd.concat([records[name], records[name].assign(**markov)])
+            for name in ("documents.parquet", "curves.parquet")
+        }
+        | {"crossings.csv": pd.concat([records["crossings.csv"], null])}
+    )
     assert beside.findings[-1].verdict is verdict
     assert beside.findings[:-1] == alone.findings
-    assert beside.tables["crossings"] == alone.tables["crossings"]
+    assert all(beside.tables[name] == alone.tables[name] for name in alone.tables if name != "null")
 
 
 @pytest.mark.parametrize(
