@@ -206,22 +206,22 @@ def _arrow(english: pd.DataFrame) -> list[Finding]:
 
 def _price(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> Finding:
     """Ours: what reading both ways costs each direction."""
-    parts = {
-        arm: "; ".join(
-            f"{direction} {form(share, '+.2%')}"
-            for (one, direction), (_, share) in compared.items()
-            if one == arm
-        )
-        for arm, form in ((DOUBLE, said), (MIXED, lambda share, form: short(share.effect, form)))
+    shares = {
+        arm: {direction: share for (one, direction), (_, share) in compared.items() if one == arm}
+        for arm in (DOUBLE, MIXED)
     }
-    same = [costs_little(share, MARGIN) for (arm, _), (_, share) in compared.items() if arm == DOUBLE]
+    twice = "; ".join(f"{direction} {said(share, '+.2%')}" for direction, share in shares[DOUBLE].items())
+    once = "; ".join(
+        f"{direction} {short(share.effect, '+.2%')}" for direction, share in shares[MIXED].items()
+    )
+    same = [costs_little(share, MARGIN) for share in shares[DOUBLE].values()]
     return Finding(
         claim=f"At equal tokens per direction, reading both ways costs each direction less than {MARGIN:.0%} of its loss.",
         place="ours",
         verdict=worst(same) if same else Verdict.UNCLEAR,
         measured=(
-            f"Mixed minus specialist, at twice the compute: {parts[DOUBLE]}. At equal compute, half the tokens per "
-            f"direction: {parts[MIXED]}."
+            f"Mixed minus specialist, at twice the compute: {twice}. At equal compute, half the tokens per "
+            f"direction: {once}."
         ),
     )
 
