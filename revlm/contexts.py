@@ -38,9 +38,9 @@ def contexts(config: ContextsConfig) -> None:
 
 def _compare(config: ContextsConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
     """Compare with one model or pair; returns the files that could not be read."""
-    from revlm.records.context_figures import context_table, draw_contexts, read_contexts
+    from revlm.pages.contexts import context_table, draw_contexts, read_contexts
     from revlm.records.results import commit, versions
-    from revlm.scores.contexts import Comparison, compare_contexts
+    from revlm.scores.equal_context import Comparison, compare_contexts
 
     comparison = Comparison.open(config, forward, reverse)
     facts = {"config": cli.plain(config), "versions": versions(), "commit": commit()}

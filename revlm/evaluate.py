@@ -33,8 +33,8 @@ def evaluate(config: EvaluateConfig) -> None:
     tasks = {reading: load_tasks(config.tasks, reading) for reading in readings}
     from revlm.cache import write_atomically
     from revlm.models.language_model import open_model
+    from revlm.pages.evaluations import TABLE, evaluation_tables
     from revlm.records import folder as run_folder
-    from revlm.records.evaluation_runs import TABLE, evaluation_tables
 
     folder = Path(config.run.dir)
     arms: list[Path] = []
@@ -78,7 +78,7 @@ def _models(config: EvaluateConfig) -> list[str]:
 
 
 def _arm(folder: Path, lm: LanguageModel, reading: QuestionReading, *, alone: bool) -> Path:
-    from revlm.records.evaluation_runs import ARMS
+    from revlm.pages.files import ARMS
 
     if alone:
         return folder
@@ -95,14 +95,15 @@ def _evaluate_arm(
 ) -> None:
     """One model in one direction, unless its folder holds that already."""
     from revlm.measures.evaluation import DIRECTIONS, evaluate_model
-    from revlm.records.evaluation_runs import RESULTS, read_evaluation, write_evaluation
+    from revlm.pages.evaluations import read_evaluation, write_evaluation
+    from revlm.pages.files import EVALUATION
     from revlm.records.results import commit, versions
 
     if not config.allow:
         for direction in DIRECTIONS[reading]:
             lm.check_direction(direction)
     fingerprint = lm.fingerprint()
-    if (folder / RESULTS).is_file():
+    if (folder / EVALUATION).is_file():
         if read_evaluation(folder).facts["fingerprint"] != fingerprint:
             raise UserError(f"{folder} holds results of other weights: choose another run.dir=.")
         print(f"{folder} is finished already.", flush=True)
@@ -129,7 +130,7 @@ def _evaluate_arm(
 def _log(config: EvaluateConfig, folder: Path) -> None:
     """Accuracies and standard errors to W&B, one run an evaluation."""
     from revlm import keys
-    from revlm.records.evaluation_runs import read_evaluation, scalars
+    from revlm.pages.evaluations import read_evaluation, scalars
     from revlm.records.wandb_run import RunLabels, WandbRun
 
     run = read_evaluation(folder)

@@ -28,9 +28,9 @@ LOCAL = ("run.", "cache.", "logger.", "ckpt_path", "trainer.progress_bar")
 def export(config: ExportConfig) -> None:
     """The run's model, its figures and its card, in a folder that appears whole or not at all."""
     from revlm.cache import replacing_folder
-    from revlm.records.model_card import model_card, upload
-    from revlm.records.runs import read_run
-    from revlm.records.usage import Exported
+    from revlm.pages.runs.model_card import model_card, upload
+    from revlm.pages.runs.run import read_run
+    from revlm.pages.runs.usage import Exported
 
     out = Path(config.out)
     _check_out(out, overwrite=config.overwrite)

@@ -13,7 +13,7 @@ from revlm.config import ReportConfig
 from revlm.errors import UserError
 
 if TYPE_CHECKING:
-    from revlm.records.runs import Run
+    from revlm.pages.runs.run import Run
 
 Found = TypeVar("Found")
 
@@ -21,10 +21,13 @@ Found = TypeVar("Found")
 def report(config: ReportConfig) -> None:
     """Tables and figures of all finished runs, the tables on the terminal, the folder last."""
     from revlm.cache import write_atomically
-    from revlm.records import figures, score_tables
-    from revlm.records.evaluation_runs import evaluation_tables, find_evaluations, read_evaluation
-    from revlm.records.runs import read_run
-    from revlm.records.score_runs import KINDS, read_selection
+    from revlm.pages.evaluations import evaluation_tables, find_evaluations, read_evaluation
+    from revlm.pages.files import KINDS
+    from revlm.pages.runs import figures
+    from revlm.pages.runs.run import read_run
+    from revlm.pages.scores import tables as score_tables
+    from revlm.pages.scores.run import read_score_runs, read_selection
+    from revlm.pages.text import left_out_section
     from revlm.studies.html import report_html
     from revlm.studies.pages import findings_markdown, write_pages
 
@@ -32,7 +35,7 @@ def report(config: ReportConfig) -> None:
     studies = write_pages(Path(config.experiments)) if config.experiments else []
     folders = find_runs(config.runs) if config.runs else {kind: [] for kind, _ in KINDS}
     runs, skipped = read_all(folders["training"], read_run)
-    scores, unscored = read_all(folders["scores"], score_tables.read_score_runs)
+    scores, unscored = read_all(folders["scores"], read_score_runs)
     selections, unselected = read_all(folders["selection"], read_selection)
     # One command may hold several arms, a folder each.
     arms = [arm for folder in folders["evaluation"] for arm in find_evaluations(folder)]
@@ -60,7 +63,7 @@ def report(config: ReportConfig) -> None:
         pages.append(evaluation_tables(evaluations))
         write_atomically(folder / "tables" / "evaluations.md", pages[-1])
     # What no page has told yet.
-    pages += score_tables.left_out_section([*skipped, *unscored, *unselected, *unevaluated])
+    pages += left_out_section([*skipped, *unscored, *unselected, *unevaluated])
     whole = report_html(studies, folder, runs="\n\n".join(pages), figures=pictures)
     write_atomically(folder / "report.html", whole)
     claims = [findings_markdown(page.results.findings) for page in studies]
@@ -80,12 +83,12 @@ def read_all(folders: Iterable[Path], read: Callable[[Path], Found]) -> tuple[di
 
 
 def find_runs(pattern: str) -> dict[str, list[Path]]:
-    """Folders of runs, finished or not, by kind and name, the kinds of `score_runs.KINDS`.
+    """Folders of runs, finished or not, by kind and name, the kinds of `KINDS`.
 
     Args:
         pattern: a folder or a glob; what it names is searched at any depth.
     """
-    from revlm.records.score_runs import KINDS, kind_of
+    from revlm.pages.files import KINDS, kind_of
 
     found: dict[str, list[Path]] = {kind: [] for kind, _ in KINDS}
     seen: set[str] = set()
@@ -107,7 +110,8 @@ def find_runs(pattern: str) -> dict[str, list[Path]]:
 def write_tables(runs: list[Run], skipped: list[str], folder: Path) -> str:
     """Write runs.csv, sweep.csv and sweep.md, and return the last."""
     from revlm.cache import write_atomically
-    from revlm.records import sweeps, tables
+    from revlm.pages.runs import sweeps, tables
+    from revlm.pages.text import left_out_section
 
     arms = sweeps.gather(runs)
     comparisons = sweeps.compare(arms)
@@ -118,8 +122,7 @@ def write_tables(runs: list[Run], skipped: list[str], folder: Path) -> str:
         if run.folder not in counted
     ]
     page = tables.sweep_markdown(arms, comparisons)
-    if left_out:
-        page += "\n".join(["", f"## Left out: {len(left_out)}", "", *(f"- {line}" for line in left_out), ""])
+    page = "\n\n".join([page.rstrip("\n"), *left_out_section(left_out)]) + "\n"
     write_atomically(folder / "runs.csv", tables.runs_csv(runs))
     write_atomically(folder / "sweep.csv", tables.sweep_csv(arms, comparisons))
     write_atomically(folder / "sweep.md", page)

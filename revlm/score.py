@@ -41,10 +41,10 @@ def score(config: ScoreConfig) -> None:
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
     """Score with one model or pair; returns the files that could not be read."""
     from revlm.integrations import executors
+    from revlm.pages.scores.figures import draw_scores
+    from revlm.pages.scores.run import read_score_run, score_table
+    from revlm.pages.scores.tracking import log_score_run
     from revlm.records.results import commit, versions
-    from revlm.records.score_figures import draw_scores
-    from revlm.records.score_runs import read_score_run, score_table
-    from revlm.records.score_tracking import log_score_run
     from revlm.scores.confounds import write_confounds
     from revlm.scores.merge import check_room, merge
     from revlm.scores.shards import Job, ShardedScores, check_identity
@@ -94,8 +94,8 @@ def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, A
 def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], folder: Path) -> list[str]:
     """Each model into a folder of its own; then means, spread and agreement."""
     from revlm.models.language_model import model_name
-    from revlm.records.score_figures import draw_scores
-    from revlm.records.score_tracking import log_score_run
+    from revlm.pages.scores.figures import draw_scores
+    from revlm.pages.scores.tracking import log_score_run
     from revlm.scores.agreement import gather
 
     unreadable: list[str] = []

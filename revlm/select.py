@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from revlm.selection.join import ScoredCorpus
-    from revlm.selection.table import Mask, Scores
+    from revlm.selection.candidates import Mask, Scores
+    from revlm.selection.scored_corpus import ScoredCorpus
 
 
 def select(config: SelectConfig) -> None:
@@ -27,10 +27,10 @@ def select(config: SelectConfig) -> None:
     check(config)
     from revlm.data.corpus import load_corpus
     from revlm.scores.table import find_tables
+    from revlm.selection.candidates import read_tables
     from revlm.selection.choice import choose
-    from revlm.selection.join import join
     from revlm.selection.rules import check_rule, column_of
-    from revlm.selection.table import read_tables
+    from revlm.selection.scored_corpus import join
 
     rule = config.rule.name
     check_rule(config.rule, config.temperature)
@@ -89,8 +89,9 @@ def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[s
 
 def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:
     from revlm.cache import write_atomically
-    from revlm.records.score_tracking import log_selection
-    from revlm.selection.write import RECORD, SELECTION, record, summary, write_documents
+    from revlm.pages.scores.tracking import log_selection
+    from revlm.selection import RECORD, SELECTION
+    from revlm.selection.write import record, summary, write_documents
 
     folder = Path(config.run.dir)
     facts = record(config, scored, chosen, target)

@@ -33,10 +33,10 @@ def train(config: TrainConfig) -> None:
 
 
 def _train(config: TrainConfig, folder: Path) -> None:
+    from revlm.pages.runs.figures import draw_run
+    from revlm.pages.runs.run import read_run
+    from revlm.pages.runs.tables import summary_table
     from revlm.records import folder as run_folder
-    from revlm.records.figures import draw_run
-    from revlm.records.runs import read_run
-    from revlm.records.tables import summary_table
 
     plain = cli.plain(config)
     checkpoint = _checkpoint(config, folder)

@@ -11,11 +11,11 @@ import pytest
 from pyarrow import parquet
 
 from revlm.data.tokens import TokenIds
-from revlm.measures.contexts import Sliding, context_sums
 from revlm.measures.scoring import Scorer
-from revlm.measures.statistics import ratio_effect
-from revlm.records.context_figures import contexts_figure, finding, read_contexts
-from revlm.records.score_runs import kind_of
+from revlm.measures.sliding import Sliding, context_sums
+from revlm.pages.contexts import contexts_figure, finding, read_contexts
+from revlm.pages.files import kind_of
+from revlm.statistics.bootstrap import ratio_effect
 
 DATA = ("data=sample", "data.domains=[finance,bbc_news,drama]", "data.max_bytes_per_domain=20000")
 QUICK = ("window=57", "stride=28")

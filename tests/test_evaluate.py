@@ -6,7 +6,7 @@ import shutil
 import pytest
 from omegaconf import OmegaConf
 
-from revlm.records.evaluation_runs import find_evaluations, read_evaluation
+from revlm.pages.evaluations import find_evaluations, read_evaluation
 from tests.records.test_tracking import wandb_records
 
 pytestmark = pytest.mark.process

@@ -161,7 +161,7 @@ BUGS = [
     ),
     (
         "copies of a document count as documents",
-        "revlm/measures/rank_bootstrap.py",
+        "revlm/statistics/ranks.py",
         "clusters_of(clusters, kept)",
         "clusters_of(None, kept)",
         "measures/test_rank_bootstrap.py::test_intervals_of_copies_cover",

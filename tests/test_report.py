@@ -13,8 +13,8 @@ from revlm.config import ReportConfig
 from revlm.config.shared import FolderConfig
 from revlm.errors import UserError
 from revlm.scores.agreement import gather
-from tests.records.run_folders import write_run
-from tests.records.test_evaluation_runs import evaluation
+from tests.pages.run_folders import write_run
+from tests.pages.test_evaluations import evaluation
 from tests.scores.score_folders import documents, plain_s, write_score_run
 
 

@@ -27,7 +27,7 @@ from revlm.data.tokens import TokenIds, encode, plain_tokenizer
 from revlm.data.windows import Windows, cut_windows
 from revlm.direction import Direction, reading_order
 from revlm.errors import UserError
-from revlm.measures.curves import crossing, smooth
+from revlm.measures.crossing import crossing, smooth
 from revlm.models.language_model import LanguageModel, open_model
 from revlm.models.nll import TokenLoss
 

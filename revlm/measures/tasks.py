@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks import TaskManager
 
 from revlm.config import QuestionReading
-from revlm.data.benchmarks import BENCHMARKS, Question, own_questions
+from revlm.data.question_sets import BENCHMARKS, Question, own_questions
 from revlm.errors import UserError
 
 # lm-eval's own task where ours has the same name: lm_eval:mmlu.

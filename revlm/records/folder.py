@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import OmegaConf
 
 from revlm.cache import write_atomically
 from revlm.errors import UserError
 
+# Written last: a folder that holds it is a finished run.
+SUMMARY = "summary.json"
+CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 # What may differ between the sittings of one run: where it runs, and how long it goes.
 FREE = (
     "name",
@@ -35,6 +37,9 @@ FREE = (
 
 def is_first_rank() -> bool:
     """Whether this process keeps the records, also before any process group exists."""
+    # Pages read this module, and they never wait for torch.
+    from lightning.pytorch.utilities import rank_zero_only
+
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
@@ -69,7 +74,7 @@ def start(folder: Path, config: dict[str, Any]) -> None:
     Raises:
         UserError: the folder holds a run already.
     """
-    for name, state in (("summary.json", "a finished run"), ("checkpoints/last.ckpt", "an unfinished run")):
+    for name, state in ((SUMMARY, "a finished run"), ("checkpoints/last.ckpt", "an unfinished run")):
         if (folder / name).exists():
             raise UserError(
                 f"{folder} holds {state}: continue it with ckpt_path=last, or choose another run.dir=."
@@ -83,7 +88,7 @@ def check_same_run(folder: Path, config: dict[str, Any]) -> None:
     Raises:
         UserError: the first option that differs, with both values.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG
     if not path.exists():
         return
     old, new = flatten(OmegaConf.to_container(OmegaConf.load(path))), flatten(config)
@@ -97,7 +102,7 @@ def check_same_run(folder: Path, config: dict[str, Any]) -> None:
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """config.yaml, resolved."""
-    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_atomically(folder / CONFIG, OmegaConf.to_yaml(OmegaConf.create(config)))
 
 
 def flatten(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -6,28 +6,23 @@ them again, so the record of a run that was killed equals that of one that was n
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import lightning as L
-import numpy as np
+import pandas as pd
 
 from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import LoggerConfig
-from revlm.direction import Direction
-from revlm.measures.curves import Curves, intersection
-from revlm.records.folder import is_first_rank
+from revlm.measures.crossing import ALL, Curves, intersection
+from revlm.measures.curve_files import CURVES, INTERSECTION, INTERVALS, bound_rows, curves_csv, mean_rows
+from revlm.records.folder import METRICS, is_first_rank
 from revlm.records.wandb_run import WandbRun
 from revlm.training.callbacks import Clock
 from revlm.training.modules import DirectionalLM
-
-CURVES = {"all": "curves.csv", "first": "curves_first.csv"}
 
 
 class LocalRecord:
@@ -76,7 +71,7 @@ class Tracker:
             config: plain values, for W&B.
         """
         self.folder, self.active = folder, is_first_rank()
-        self.record = LocalRecord(folder / "metrics.jsonl") if self.active else None
+        self.record = LocalRecord(folder / METRICS) if self.active else None
         self.wandb = WandbRun(folder, logger, config) if self.active else None
 
     def resume(self, step: int) -> None:
@@ -163,8 +158,8 @@ class Recorder(L.Callback):
             for name, curves in pl_module.computed.items()
         }
         step = trainer.global_step
-        forward, reverse = pl_module.computed["all"].mean().tolist()
-        crossing = crossings["all"]
+        forward, reverse = pl_module.computed[ALL].mean().tolist()
+        crossing = crossings[ALL]
         row = {
             keys.STEP: step,
             keys.TOKENS: step * data.tokens_per_step,
@@ -178,35 +173,28 @@ class Recorder(L.Callback):
             keys.INTERSECTION_NEVER: crossing["share_never"],
         }
         smoothing = pl_module.curves_config.smoothing
-        self.tracker.log(row, pl_module.computed["all"], smoothing=smoothing)
+        self.tracker.log(row, pl_module.computed[ALL], smoothing=smoothing)
         write_curves(self.tracker.folder, pl_module.computed, step)
-        write_atomically(self.tracker.folder / "intersection.json", json.dumps(crossings, indent=2) + "\n")
+        write_atomically(self.tracker.folder / INTERSECTION, json.dumps(crossings, indent=2) + "\n")
 
 
 def write_curves(folder: Path, computed: dict[str, Curves], step: int) -> None:
     """Append this validation to curves.csv and curves_first.csv; replace curves_interval.csv."""
     for name, curves in computed.items():
         path = folder / CURVES[name]
+        header, *new = _at_step(mean_rows(curves), step)
         old = path.read_text().splitlines()[1:] if path.exists() else []
         kept = [row for row in old if int(row.split(",", 1)[0]) < step]
-        new = [
-            (step, direction.value, i, f"{curves.nll[direction.number, i]:.6f}", int(count))
-            for direction in Direction
-            for i, count in enumerate(curves.count[direction.number])
-            if count
-        ]
-        header = "step,direction,position,nll,count"
-        write_atomically(path, "\n".join([header, *kept]) + "\n" + _csv(new))
-    curves = computed["all"]
-    if not curves.resampled_nll.shape[1]:
-        return
-    low, high = curves.interval()
-    rows = [
-        (step, direction.value, i, *(f"{bound[direction.number, i]:.6f}" for bound in (low, high)))
-        for direction in Direction
-        for i in np.flatnonzero(curves.count[direction.number])
-    ]
-    write_atomically(folder / "curves_interval.csv", "step,direction,position,low,high\n" + _csv(rows))
+        write_atomically(path, "\n".join([header, *kept, *new]) + "\n")
+    if computed[ALL].resampled_nll.shape[1]:
+        rows = _at_step(bound_rows(computed[ALL]), step)
+        write_atomically(folder / INTERVALS, "\n".join(rows) + "\n")
+
+
+def _at_step(rows: pd.DataFrame, step: int) -> list[str]:
+    """Lines of CSV under a header, the step in front."""
+    rows.insert(0, keys.STEP, step)
+    return curves_csv(rows).splitlines()
 
 
 def _plain(value: Any) -> Any:
@@ -220,9 +208,3 @@ def _parse(line: str) -> dict[str, Any] | None:
     except json.JSONDecodeError:
         return None
     return row if isinstance(row, dict) else None
-
-
-def _csv(rows: Iterable[tuple[Any, ...]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()

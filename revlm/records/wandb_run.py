@@ -17,7 +17,7 @@ from revlm.cache import write_atomically
 from revlm.config import LoggerConfig, WandbMode
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.curves import Curves, smooth
+from revlm.measures.crossing import Curves, smooth
 
 # Seconds that an unreachable server may cost before the run goes on offline.
 TIMEOUT = 15

@@ -12,7 +12,7 @@ import numpy as np
 
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
-from revlm.measures.correlations import Correlation, correlation, correlation_text
+from revlm.scores.aligned import join_tables
 from revlm.scores.columns import (
     MAX_ROWS,
     Codes,
@@ -23,8 +23,8 @@ from revlm.scores.columns import (
     open_table,
 )
 from revlm.scores.combine import combine, table_means
-from revlm.scores.join import join_tables
 from revlm.scores.table import SCORES, SUMMARY, metadata
+from revlm.statistics.correlations import Correlation, correlation, correlation_text
 
 TEST_RETEST, CROSS_SIZE, UNKNOWN = "test-retest", "cross-size", "size unknown"
 # Of a summary: what all models have in common.

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from revlm.scores.aligned import join_tables
 from revlm.scores.columns import Codes, FloatArray, Moments, as_numbers, read_batches
-from revlm.scores.join import join_tables
 from revlm.scores.table import SCHEMA, with_metadata, write_table
 
 # Columns that follow from the text alone, and the token count, are the first model's.

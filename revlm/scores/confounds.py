@@ -10,7 +10,9 @@ import numpy as np
 
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
-from revlm.measures.correlations import (
+from revlm.scores.columns import MAX_ROWS, Columns, FloatArray, IntArray, read_columns
+from revlm.scores.table import SCORES
+from revlm.statistics.correlations import (
     Correlation,
     correlation,
     correlation_text,
@@ -18,8 +20,6 @@ from revlm.measures.correlations import (
     partial_correlation,
     pooled_correlation,
 )
-from revlm.scores.columns import MAX_ROWS, Columns, FloatArray, IntArray, read_columns
-from revlm.scores.table import SCORES
 
 S = "s"
 READ = (S, "num_tokens", "num_bytes", "nll_forward", "nll_reverse", "compression_ratio")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import csv
-import io
 import json
 import shutil
 from collections.abc import Iterable, Iterator
@@ -14,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 import torch
 
@@ -21,13 +20,12 @@ from revlm.cache import write_atomically
 from revlm.config import CurvesConfig
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.curves import Curves, PositionCurve, intersection
+from revlm.measures.crossing import ALL, FIRST, intersection
+from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
+from revlm.measures.curves import PositionCurve
 from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
-ALL = "all"
-# A window that begins inside its document has no true beginning, so both are told apart.
-FIRST = "first"
 TOKENS = "tokens.parquet"
 TOKENS_SCHEMA = pa.schema([("doc_id", pa.string()), *TOKEN_COLUMNS])
 # Sums behind all curves and their resamples.
@@ -225,9 +223,9 @@ def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
         FIRST: {**crossings({ALL: everything}, FIRST), "domain": crossings(domains, FIRST)},
     }
     by_domain = {ALL: everything} | domains
-    write_atomically(folder / "intersection.json", json.dumps(found, indent=2) + "\n")
-    write_atomically(folder / "curves.csv", _curves_csv("domain", by_domain))
-    write_atomically(folder / "curves_first.csv", _curves_csv("domain", by_domain, FIRST))
+    write_atomically(folder / INTERSECTION, json.dumps(found, indent=2) + "\n")
+    for windows, name in CURVES.items():
+        write_atomically(folder / name, _curves_csv("domain", by_domain, windows))
     write_atomically(folder / "curves_language.csv", _curves_csv("language", languages))
     return {
         **_means(everything),
@@ -253,13 +251,7 @@ def _crossing(group: Group, rule: CurvesConfig, windows: str) -> dict[str, Any]:
 
 
 def _curves_csv(column: str, groups: dict[str, Group], windows: str = ALL) -> str:
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column, "direction", "position", "nll", "count"])
-    for name, group in groups.items():
-        curves: Curves = group.curves[windows].curves()
-        for direction in Direction:
-            for position in np.flatnonzero(curves.count[direction.number]):
-                nll, count = curves.nll[direction.number, position], curves.count[direction.number, position]
-                writer.writerow([name, direction.value, int(position), f"{nll:.6f}", int(count)])
-    return out.getvalue()
+    tables = [mean_rows(group.curves[windows].curves()) for group in groups.values()]
+    for name, table in zip(groups, tables, strict=True):
+        table.insert(0, column, name)
+    return curves_csv(pd.concat(tables))

@@ -17,6 +17,10 @@ from revlm.errors import UserError
 SCORES = "scores.parquet"
 # Written last: a folder that holds it is a finished scoring run.
 SUMMARY = "score.json"
+# A run of several models keeps each one's folder in here.
+MODELS = "models"
+# Of a comparison at equal context; its summary is written last as well.
+CONTEXTS, CONTEXTS_SUMMARY = "contexts.parquet", "contexts.json"
 SCHEMA = pa.schema(
     [
         ("doc_id", pa.string()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from revlm.selection.table import Mask, RowArray
+from revlm.selection.candidates import Mask, RowArray
 
 # Documents behind the last one that fits, and before it, that may close the budget.
 WINDOW = 200

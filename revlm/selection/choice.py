@@ -8,8 +8,8 @@ import numpy as np
 
 from revlm.config import Rule
 from revlm.selection.budget import fill, shares
+from revlm.selection.candidates import HashArray, Mask, RowArray, Scores
 from revlm.selection.rules import ranking, zscores
-from revlm.selection.table import HashArray, Mask, RowArray, Scores
 
 
 def choose(

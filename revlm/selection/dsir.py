@@ -13,8 +13,8 @@ import numpy as np
 
 from revlm.data.corpus import Corpus
 from revlm.data.order import keyed_hash
-from revlm.selection.join import ScoredCorpus, documents
-from revlm.selection.table import FloatArray, Mask
+from revlm.selection.candidates import FloatArray, Mask
+from revlm.selection.scored_corpus import ScoredCorpus, documents
 
 Texts = Callable[[], Iterable[str]]
 

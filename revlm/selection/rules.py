@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 from revlm.config import Rule, RuleConfig
 from revlm.data.order import keyed_hash
 from revlm.errors import UserError
-from revlm.selection.table import FloatArray, HashArray, RowArray, Scores
+from revlm.selection.candidates import FloatArray, HashArray, RowArray, Scores
 
 # Which hash a choice is made by. Training reverses documents by hashes of (seed, doc_id, epoch):
 # other keys keep a selection apart from that.

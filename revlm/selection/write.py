@@ -16,12 +16,11 @@ from pyarrow import parquet
 from revlm.config import SelectConfig
 from revlm.data.files import COLUMNS
 from revlm.scores.table import with_metadata
+from revlm.selection.candidates import Mask, Scores
 from revlm.selection.choice import domain_budgets
-from revlm.selection.join import ScoredCorpus, documents
 from revlm.selection.rules import column_of
-from revlm.selection.table import Mask, Scores
+from revlm.selection.scored_corpus import ScoredCorpus, documents
 
-SELECTION, RECORD = "selection.parquet", "selection.json"
 # The metadata names the columns, so that data=files needs no options to read ids and domains.
 SCHEMA = with_metadata(
     pa.schema(

@@ -6,8 +6,8 @@ import pandas as pd
 
 from revlm.direction import Direction
 from revlm.markup import markdown
-from revlm.measures.statistics import holm
-from revlm.studies.pictures import dots_figure, loss_figure
+from revlm.statistics.bootstrap import holm
+from revlm.studies.pictures import dots_figure, training_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
     NOTES,
@@ -74,7 +74,7 @@ def render(records: Records) -> Results:
         },
         figures={
             "loss_curves": (
-                loss_figure(validations, charts),
+                training_figure(validations, charts),
                 "Validation loss of a forward model continued forward, both ways or in reverse.",
             ),
             "effects": (

@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 
 from revlm.direction import Direction
 from revlm.markup import markdown
-from revlm.measures.statistics import holm
-from revlm.studies.pictures import dots_figure, loss_figure
+from revlm.statistics.bootstrap import holm
+from revlm.studies.pictures import dots_figure, training_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (
     LANGUAGES,
@@ -134,7 +134,7 @@ def loss_curves(validations: pd.DataFrame) -> Figure:
         if f"{arm}_en" in english
     ]
     two = {Direction.FORWARD: f"{FORWARD}_en", Direction.REVERSE: f"{REVERSE}_en"}
-    return loss_figure(
+    return training_figure(
         validations,
         [*charts, ("two models, one direction each", two)],
     )
@@ -155,7 +155,7 @@ def language_curves(validations: pd.DataFrame) -> Figure:
         (LANGUAGES[language], dict.fromkeys(Direction, f"{MIXED}_{language}"))
         for language in languages_of(validations)
     ]
-    return loss_figure(validations, charts)
+    return training_figure(validations, charts)
 
 
 def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:

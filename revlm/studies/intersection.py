@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 
 from revlm.markup import markdown
-from revlm.measures.correlations import correlation, correlation_text
-from revlm.measures.statistics import holm
-from revlm.scores.merge import ALL, FIRST
+from revlm.measures.crossing import ALL, FIRST
+from revlm.statistics.bootstrap import holm
+from revlm.statistics.correlations import correlation, correlation_text
 from revlm.studies.intersection_pictures import (
     NAMES,
     NEVER,
     PAIR,
-    contexts_figure,
     crosses,
-    curves_figure,
     domains_of,
+    pair_figure,
+    same_tokens_figure,
 )
 from revlm.studies.records import Records
 from revlm.studies.study import (
@@ -75,12 +75,12 @@ def render(records: Records) -> Results:
         figures={
             **{
                 "curves" if windows == ALL else f"curves_{windows}": (
-                    curves_figure(pick(curves, arm=PAIR, windows=windows), pick(crossings, arm=PAIR, windows=windows)),
+                    pair_figure(pick(curves, arm=PAIR, windows=windows), pick(crossings, arm=PAIR, windows=windows)),
                     f"Loss by position and domain, forward and reverse, over {name}.",
                 )
                 for windows, name in WINDOWS.items()
             },
-            "contexts": (contexts_figure(contexts, same), "The same tokens given their left and their right context."),
+            "contexts": (same_tokens_figure(contexts, same), "The same tokens given their left and their right context."),
         },
     )  # fmt: skip
 

@@ -11,9 +11,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
-from revlm.measures.curves import smooth
-from revlm.records.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
-from revlm.scores.merge import ALL
+from revlm.measures.crossing import ALL, smooth
+from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
 from revlm.studies.study import Seeded, pick
 
 MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
@@ -37,7 +36,7 @@ def domains_of(rows: pd.DataFrame) -> list[str]:
     return [ALL, *sorted(set(rows["domain"]) - {ALL})]
 
 
-def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
+def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
     """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
     domains, seeds = domains_of(curves), curves["seed"].nunique()
     rows = -(-len(domains) // COLUMNS)
@@ -85,7 +84,7 @@ def curves_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
     return figure
 
 
-def contexts_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]]) -> Figure:
+def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]]) -> Figure:
     """Losses of the same tokens over context length, and their difference, a column an arm."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.4 * len(same), 4.9), layout="constrained")

@@ -11,7 +11,7 @@ from pathlib import Path
 from revlm.cache import write_atomically
 from revlm.errors import UserError
 from revlm.markup import markdown
-from revlm.records.drawing import save
+from revlm.pages.drawing import save
 from revlm.studies.catalogue import STUDIES
 from revlm.studies.records import Records
 from revlm.studies.study import Finding, Results, Study

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
-from revlm.records.drawing import (
+from revlm.pages.drawing import (
     COLOURS,
     DASHES,
     NEUTRAL,
@@ -32,7 +32,9 @@ PERCENT = 100.0
 READING = "the runs' own validation documents; the tables have the held-out ones"
 
 
-def loss_figure(validations: pd.DataFrame, charts: Sequence[tuple[str, Mapping[Direction, str]]]) -> Figure:
+def training_figure(
+    validations: pd.DataFrame, charts: Sequence[tuple[str, Mapping[Direction, str]]]
+) -> Figure:
     """Validation loss by direction over training, a panel a chart, the difference below each.
 
     Args:

@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.markup import markdown
-from revlm.measures.correlations import partial_correlation
-from revlm.measures.rank_bootstrap import RESAMPLES, partial_rank_effect
-from revlm.measures.statistics import holm
-from revlm.records.drawing import NEUTRAL, STYLE
+from revlm.pages.drawing import NEUTRAL, STYLE
+from revlm.statistics.bootstrap import holm
+from revlm.statistics.correlations import partial_correlation
+from revlm.statistics.ranks import RESAMPLES, partial_rank_effect
 from revlm.studies.null_controls import control_findings, controls_markdown
 from revlm.studies.pictures import draw_effect
 from revlm.studies.quality_measures import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from revlm.measures.statistics import RESAMPLES, Effect, auc_effect, bounded, mean_effect
+from revlm.statistics.bootstrap import RESAMPLES, Effect, auc_effect, bounded, mean_effect
 from revlm.studies.study import Seeded, seeded
 
 MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"

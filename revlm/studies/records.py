@@ -30,12 +30,12 @@ from pyarrow import parquet
 from revlm import keys
 from revlm.cache import write_atomically
 from revlm.errors import UserError
-from revlm.records.evaluation_runs import find_evaluations, read_evaluation
-from revlm.records.runs import SUMMARY, read_run
-from revlm.scores.contexts import SUMMARY as CONTEXTS_SUMMARY
-from revlm.scores.contexts import TABLE as CONTEXTS
-from revlm.scores.merge import ALL, FIRST
-from revlm.scores.table import SCORES
+from revlm.measures.crossing import ALL, FIRST
+from revlm.measures.curve_files import CURVES, INTERSECTION
+from revlm.pages.evaluations import find_evaluations, read_evaluation
+from revlm.pages.runs.run import read_run
+from revlm.records.folder import SUMMARY
+from revlm.scores.table import CONTEXTS, CONTEXTS_SUMMARY, MODELS, SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
 DECIMALS = 6
@@ -51,8 +51,6 @@ RUN_COLUMNS = (
 CROSSING_COLUMNS = (
     "position", "low", "high", "share_never", "num_documents", "smoothing", "hold", "resamples", "window",
 )  # fmt: skip
-# What the windows are -> their curves.
-CURVES = {ALL: "curves.csv", FIRST: "curves_first.csv"}
 
 
 class Records:
@@ -174,10 +172,10 @@ def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
     """Each model's scoring run with the name of its set: the folder above `models`, or its own."""
     for path in sorted(source.rglob(SCORES)):
         folder = path.parent
-        if (folder / "models").is_dir():
+        if (folder / MODELS).is_dir():
             continue
         summary = json.loads((folder / SCORE_SUMMARY).read_text(encoding="utf-8"))
-        several = folder.parent.name == "models"
+        several = folder.parent.name == MODELS
         arm, seed = arm_and_seed(str(summary["model"]))
         name = folder.parent.parent.name if several else folder.name
         yield {"set": name, "arm": arm, "seed": seed}, folder
@@ -207,7 +205,7 @@ def _curves(source: Path) -> pd.DataFrame:
 def _crossings(source: Path) -> pd.DataFrame:
     rows = []
     for labels, folder in _scoring(source):
-        found = json.loads((folder / "intersection.json").read_text(encoding="utf-8"))
+        found = json.loads((folder / INTERSECTION).read_text(encoding="utf-8"))
         for windows, part in {ALL: found, FIRST: found[FIRST]}.items():
             rows += [
                 {**labels, "windows": windows, "domain": domain, **{k: crossing[k] for k in CROSSING_COLUMNS}}

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from revlm.markup import markdown
-from revlm.measures.statistics import holm
+from revlm.statistics.bootstrap import holm
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
 from revlm.studies.study import (

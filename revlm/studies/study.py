@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import stats
 
-from revlm.measures.statistics import LEVEL, Effect, mean_effect
+from revlm.statistics.bootstrap import LEVEL, Effect, mean_effect
 from revlm.studies.records import Records
 
 # A corrected p-value below it counts.

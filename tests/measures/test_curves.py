@@ -7,15 +7,8 @@ from scipy import stats
 
 from revlm.config import CurvesConfig
 from revlm.direction import Direction, reading_order
-from revlm.measures.curves import (
-    Curves,
-    PositionCurve,
-    crossing,
-    first_hold,
-    intersection,
-    poisson_weights,
-    smooth,
-)
+from revlm.measures.crossing import Curves, crossing, first_hold, intersection, smooth
+from revlm.measures.curves import PositionCurve, poisson_weights
 
 RULE = CurvesConfig(smoothing=1, hold=3, resamples=200)
 

@@ -8,7 +8,7 @@ import pytest
 from lm_eval.tasks import TaskManager
 
 from revlm.config import QuestionReading
-from revlm.data.benchmarks import BENCHMARKS, own_questions
+from revlm.data.question_sets import BENCHMARKS, own_questions
 from revlm.data.samples.packages import package_path
 from revlm.errors import UserError
 from revlm.measures.tasks import PROMPTS, load_tasks

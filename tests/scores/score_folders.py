@@ -11,7 +11,7 @@ import pyarrow as pa
 import yaml
 
 from revlm.config import CurvesConfig
-from revlm.measures.curves import Curves, intersection
+from revlm.measures.crossing import Curves, intersection
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
 RULE = CurvesConfig(resamples=100)

@@ -9,11 +9,11 @@ import pytest
 from pyarrow import parquet
 
 from revlm.errors import UserError
-from revlm.measures.correlations import correlation
 from revlm.scores.agreement import agreement, gather, write_agreement
 from revlm.scores.columns import Moments
 from revlm.scores.combine import COMBINED_SCHEMA, combine
 from revlm.scores.table import SCHEMA, SCORES, metadata, write_table
+from revlm.statistics.correlations import correlation
 from tests.scores.score_folders import documents, plain_s, write_score_run, write_scores
 
 

@@ -8,10 +8,10 @@ import pytest
 from pyarrow import parquet
 
 from revlm.errors import UserError
-from revlm.measures.correlations import correlation
 from revlm.scores import confounds
 from revlm.scores.confounds import confound_panel, read_confounds, write_confounds
 from revlm.scores.table import SCHEMA, SCORES, write_table
+from revlm.statistics.correlations import correlation
 from tests.scores.score_folders import documents, plain_s, write_scores
 
 

@@ -7,7 +7,7 @@ import pytest
 from revlm.cache import digest
 from revlm.config import CorpusConfig
 from revlm.scores.table import SCHEMA, with_metadata, write_table
-from revlm.selection.table import Scores, document_hashes
+from revlm.selection.candidates import Scores, document_hashes
 
 # The corpus of tests/conftest.py, as the command line would name it.
 DATA = CorpusConfig(domains=["finance", "bbc_news", "drama"], max_bytes_per_domain=60_000)

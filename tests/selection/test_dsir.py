@@ -10,8 +10,8 @@ import pytest
 from revlm.config import CorpusConfig
 from revlm.data.corpus import load_corpus
 from revlm.selection import dsir
-from revlm.selection.join import join
-from revlm.selection.table import read_tables
+from revlm.selection.candidates import read_tables
+from revlm.selection.scored_corpus import join
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from scipy import stats
 
 from revlm.config import CorpusConfig, Rule, RuleConfig
 from revlm.errors import UserError
+from revlm.selection.candidates import document_hashes
 from revlm.selection.rules import check_rule, column_of, gumbel, ranking, zscores
-from revlm.selection.table import document_hashes
 from tests.selection.conftest import make_scores
 
 HASHES = document_hashes([f"document {n}" for n in range(400)])

@@ -1,0 +1,1 @@
+"""What notebooks open: runs, texts and single tokens; may load a model."""

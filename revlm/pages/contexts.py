@@ -1,0 +1,186 @@
+"""A finished comparison at equal context, as a picture and as the end of its command."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from revlm.direction import Direction
+from revlm.markup import markdown
+from revlm.pages.drawing import (
+    COLOURS,
+    DASHES,
+    NEUTRAL,
+    STYLE,
+    FloatArray,
+    Line,
+    Panel,
+    draw_line,
+    end_labels,
+    finish,
+    headline,
+    panels,
+    save,
+    zero_line,
+)
+from revlm.pages.files import Folder
+from revlm.scores.table import CONTEXTS_SUMMARY
+
+DIFFERENCE = "forward minus reverse, nats per token (above 0: reverse is easier)"
+NEEDED = ("model", "window", "num_documents", "skipped", "contexts")
+Row = Mapping[str, Any]
+
+
+def read_contexts(folder: Path | str) -> dict[str, Any]:
+    """What contexts.json of a finished comparison says.
+
+    Raises:
+        UserError: the comparison is not finished, or the file is damaged.
+    """
+    files = Folder(Path(folder), "give its python -m revlm.contexts again")
+    return files.json(CONTEXTS_SUMMARY, NEEDED)
+
+
+def draw_contexts(folder: Path | str) -> Path:
+    """Draw figures/contexts.png into the folder of a finished comparison, from its files alone.
+
+    Raises:
+        UserError: see `read_contexts`.
+    """
+    return save(contexts_figure(read_contexts(folder)), Path(folder) / "figures" / "contexts.png")
+
+
+def contexts_figure(summary: Mapping[str, Any]) -> Figure:
+    """Both losses of the same tokens over context length, and under them their difference with its interval."""
+    rows = summary["contexts"]
+    with mpl.rc_context(STYLE):
+        figure, (panel,) = panels(1)
+        ends = _draw(panel, rows)
+        panel.strip.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 4, 8, 10]))
+        zero_line(panel.strip)
+        panel.strip.set_title(DIFFERENCE, loc="left", fontsize=8, color=NEUTRAL)
+        end_labels(panel.chart, ends)
+        last = rows[-1]
+        difference = last["difference"]
+        end_labels(panel.strip, {f"{difference:+.3f}": (last["context"], difference, NEUTRAL)})
+        headline(panel, f"{summary['model']}\n{finding(rows)}", sureness(rows))
+        finish(
+            figure,
+            [panel],
+            x_title="context: tokens on the left (forward) or on the right (reverse)",
+            reading=legend(rows),
+        )
+        panel.chart.set_ylabel("loss, nats per token")
+    return figure
+
+
+def context_table(summary: Mapping[str, Any]) -> str:
+    """The end of a comparison for the terminal: a row a context length, over the whole corpus."""
+    header = ["context", "forward", "reverse", "difference [95%]", "documents", "tokens"]
+    rows = [
+        [
+            str(row["context"]),
+            f"{row['nll_forward']:.4f}",
+            f"{row['nll_reverse']:.4f}",
+            f"{row['difference']:+.4f}{_interval(row)}",
+            f"{row['num_documents']:,}",
+            f"{row['num_tokens']:,}",
+        ]
+        for row in summary["contexts"]
+    ]
+    title = (
+        f"{summary['model']}: nats per token, the same tokens given their k left tokens (forward) and their k right ones "
+        "(reverse); difference = forward - reverse (above 0: reverse is easier)"
+    )
+    skipped = ", ".join(f"{count:,} {reason}" for reason, count in summary["skipped"].items())
+    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+
+
+def finding(rows: Sequence[Row]) -> str:
+    """Which side tells more about a token at the longest context, by how much; or that neither surely does."""
+    last = rows[-1]
+    difference, size = last["difference"], last["context"]
+    if last["low"] is None or last["low"] <= 0 <= last["high"]:
+        return f"No sure difference between {size} tokens on the left and {size} on the right of a token"
+    side, other = ("right", "left") if difference > 0 else ("left", "right")
+    return f"{size} tokens on the {side} of a token tell {abs(difference):.3f} nats more than {size} on its {other}"
+
+
+def sureness(rows: Sequence[Row]) -> str:
+    """The interval at the longest context, and at how many lengths zero lies outside of it."""
+    last = rows[-1]
+    if last["low"] is None:
+        return "One document: no interval."
+    above = sum(row["low"] is not None and row["low"] > 0 for row in rows)
+    below = sum(row["high"] is not None and row["high"] < 0 for row in rows)
+    return (
+        f"95% interval of forward minus reverse there:{_interval(last)} over {last['num_documents']:,} documents. "
+        f"The interval lies above 0 at {above} and below 0 at {below} of {len(rows)} context lengths (not corrected "
+        "for their number). One model, no interval over seeds."
+    )
+
+
+def legend(rows: Sequence[Row]) -> str:
+    """How to read the lines, and which tokens stand behind them."""
+    counts = [row["num_tokens"] for row in rows]
+    documents = [row["num_documents"] for row in rows]
+    return (
+        "At each context length both lines are means over the same tokens: forward given the tokens on their left, reverse "
+        "given as many on their right. Lines join context lengths that are measured on the same tokens, dots are those "
+        "between, measured on the tokens halfway between. Bands and thin marks: 95% intervals of the difference, from "
+        f"resampled documents. {min(counts):,} to {max(counts):,} tokens of {min(documents):,} to {max(documents):,} "
+        "documents, fewest at both ends, since both windows of a token must lie within its document."
+    )
+
+
+def _draw(panel: Panel, rows: Sequence[Row]) -> dict[str, tuple[float, float, str]]:
+    x, none = _column(rows, "context"), np.full(len(rows), np.nan)
+    ends = {}
+    for direction in Direction:
+        nll = _column(rows, f"nll_{direction}")
+        _draw_line(panel.chart, x, nll, COLOURS[direction], low=none, high=none, dashes=DASHES[direction])
+        ends[f"{direction} {nll[-1]:.3f}"] = (float(x[-1]), float(nll[-1]), COLOURS[direction])
+    _draw_line(
+        panel.strip,
+        x,
+        _column(rows, "difference"),
+        NEUTRAL,
+        low=_column(rows, "low"),
+        high=_column(rows, "high"),
+    )
+    return ends
+
+
+def _draw_line(
+    axes: Axes,
+    x: FloatArray,
+    values: FloatArray,
+    colour: str,
+    *,
+    low: FloatArray,
+    high: FloatArray,
+    dashes: Any = "-",
+) -> None:
+    """A line through every second context, whose tokens are the same; those between as dots.
+
+    One line through all of them would swing between two samples of tokens.
+    """
+    draw_line(axes, Line(x[::2], values[::2], low[::2], high[::2]), colour, dashes=dashes)
+    axes.plot(x[::2], values[::2], "o", color=colour, markersize=4, markeredgewidth=0, zorder=4)
+    axes.plot(x[1::2], values[1::2], "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.6, zorder=2)
+    axes.vlines(x[1::2], low[1::2], high[1::2], color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+
+
+def _column(rows: Sequence[Row], name: str) -> FloatArray:
+    return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
+
+
+def _interval(row: Row) -> str:
+    return "" if row["low"] is None else f" [{row['low']:+.4f}, {row['high']:+.4f}]"

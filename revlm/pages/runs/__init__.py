@@ -1,0 +1,1 @@
+"""Training runs as tables, pictures and model cards."""

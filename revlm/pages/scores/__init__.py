@@ -1,0 +1,1 @@
+"""Scoring runs and selections as tables, pictures and W&B runs."""

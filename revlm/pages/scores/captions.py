@@ -1,0 +1,172 @@
+"""What the pictures of a scoring run say in words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from revlm.pages.files import Crossing
+from revlm.pages.text import crossing_text
+from revlm.scores.agreement import CROSS_SIZE, TEST_RETEST, Agreement
+from revlm.scores.confounds import TITLES, Confound
+from revlm.statistics.correlations import Correlation
+
+FloatArray = npt.NDArray[np.float64]
+SIDES = ("\u2190 forward is easier", "reverse is easier \u2192")
+S_TITLE = "S = forward loss \u2212 reverse loss, nats per token"
+NATS = ", nats per token"
+WEAK = 0.1  # a correlation nearer to 0 than this is called weak
+
+
+@dataclass(frozen=True)
+class Spread:
+    """S of one group: (n,) sorted values, and the 95% interval of their median where n allows one."""
+
+    name: str
+    s: FloatArray
+    median: float
+    low: float | None
+    high: float | None
+
+
+def spread_of(name: str, s: FloatArray) -> Spread:
+    """A group's median with its distribution-free interval, from the binomial order statistics."""
+    from scipy import stats
+
+    ordered = np.sort(s)
+    n, median = len(ordered), float(np.median(ordered))
+    below = int(stats.binom.ppf(0.025, n, 0.5))
+    if below < 1:
+        return Spread(name, ordered, median, None, None)
+    return Spread(name, ordered, median, float(ordered[below - 1]), float(ordered[n - below]))
+
+
+def spread_finding(groups: Sequence[Spread]) -> str:
+    """In how many domains reverse is easier, and where most and least.
+
+    Args:
+        groups: by falling median.
+    """
+    if len(groups) == 1:
+        share = float((groups[0].s > 0).mean())
+        return f"S of {groups[0].name}: median {groups[0].median:+.3f}; reverse is easier for {share:.0%} of documents"
+    above = sum(group.median > 0 for group in groups)
+    who = f"Reverse is easier for the median document of {above} of {len(groups)} domains"
+    if above in {0, len(groups)}:
+        who = f"{'Reverse' if above else 'Forward'} is easier for the median document of all {len(groups)} domains"
+    top, bottom = groups[0], groups[-1]
+    return f"{who}; S is highest in {top.name} ({top.median:+.3f}), lowest in {bottom.name} ({bottom.median:+.3f})"
+
+
+def spread_reading(groups: Sequence[Spread], *, outside: int, hidden: int) -> str:
+    """How to read the boxes, how sure the sides are, and what is not shown."""
+    above = sum(group.low is not None and group.low > 0 for group in groups)
+    below = sum(group.high is not None and group.high < 0 for group in groups)
+    parts = [
+        "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents.",
+    ]
+    if len(groups) > 1:
+        parts.append(
+            f"The interval lies above 0 in {above} and below 0 in {below} of {len(groups)} domains (not corrected for "
+            "their number)."
+        )
+    elif groups[0].low is not None:
+        parts.append(f"The interval: {groups[0].low:+.4f} to {groups[0].high:+.4f}.")
+    if outside:
+        parts.append(f"{outside:,} documents lie outside of the picture.")
+    if hidden:
+        parts.append(f"{hidden} smaller domains are not shown.")
+    return " ".join(parts)
+
+
+def confounds_finding(rows: Sequence[Confound]) -> str:
+    """Which confound S goes along with most, whether that survives the others, and what domains explain.
+
+    The forward loss is part of S and is no finding.
+    """
+    numbers = [row for row in rows if not row.category and row.name != "nll_forward"]
+    known = [row for row in numbers if not math.isnan(row.plain.r)]
+    if not known:
+        return "Too few documents to say what S goes along with"
+    sure = [row for row in known if _excludes_zero(row.plain)]
+    most = max(sure or known, key=lambda row: abs(row.plain.r))
+    r = f"{TITLES[most.name].removesuffix(NATS)} (r = {most.plain.r:+.2f}"
+    r += ")" if math.isnan(most.partial.r) else f", {most.partial.r:+.2f} given the others)"
+    said = f"S goes along most with {r}"
+    if not sure:
+        said = f"S goes along with none of these numbers for sure, most with {r}"
+    elif abs(most.plain.r) < WEAK:
+        said = f"S goes along with these numbers weakly at most: {r}"
+    for row in rows:
+        if row.name == "domain" and row.plain.low:
+            said += f"; domains explain {row.plain.r:.0%} of the variance of its ranks"
+    return said
+
+
+def _excludes_zero(found: Correlation) -> bool:
+    if found.low is None or found.high is None:
+        # Exactly one has no interval.
+        return abs(found.r) > WEAK
+    return found.low > 0 or found.high < 0
+
+
+def crossings_finding(crossings: Mapping[str, Crossing], window: int | None) -> str:
+    """In how many domains the curves cross, and where first."""
+    known = {name: found["position"] for name, found in crossings.items() if "position" in found}
+    crossed = {name: position for name, position in known.items() if position is not None}
+    within = f" within {window} tokens" if window else ""
+    if len(known) == 1:
+        (name,) = known
+        return f"{name}: " + (
+            f"the curves cross after {crossed[name]} tokens" if crossed else f"the curves never cross{within}"
+        )
+    if not crossed:
+        return f"The curves cross in none of {len(known)} domains{within}"
+    first = min(crossed, key=lambda name: (crossed[name], name))
+    where = f": {first} ({crossed[first]})"
+    if len(crossed) > 1:
+        early = sum(position == 0 for position in crossed.values())
+        where = f", from the start in {early}" if early else f", first in {first} ({crossed[first]})"
+    return f"The curves cross in {len(crossed)} of {len(known)} domains{within}{where}"
+
+
+def crossing_words(found: Crossing) -> str:
+    """A panel's second line: where its curves cross, with the interval, and how often never."""
+    if "position" not in found:
+        return "crossing not measured"
+    text = crossing_text(found)
+    share = f", never in {found['share_never']:.0%}" if found.get("share_never") and text != "never" else ""
+    where = {None: "never cross", 0: "reverse below from"}.get(found["position"], "cross at")
+    return f"{where} {text.removeprefix('never')}{share}".replace("  ", " ").strip()
+
+
+def crossings_reading(rule: Mapping[str, Any], *, panels: int, hidden: int) -> str:
+    """How to read the small panels."""
+    parts = ["Blue: forward, dashed vermilion: reverse; n: documents. Thin: each position."]
+    if "smoothing" in rule:
+        parts.append(
+            f"Strong: mean over {rule['smoothing']} positions. Dotted: from there on reverse stays at or below forward for "
+            f"{rule['hold']} positions. Grey and [brackets]: 95% interval over {rule.get('resamples', 0)} resamples of "
+            "the documents; never in so many per cent: the share of them without a crossing."
+        )
+    if panels > 1:
+        parts.append("Each panel has a scale of its own.")
+    if hidden:
+        parts.append(f"{hidden} smaller domains are not shown.")
+    return " ".join(parts)
+
+
+def agreement_finding(rows: Sequence[Agreement], column: str) -> str:
+    """How far models agree, by kind of pair."""
+    said = []
+    for kind, who in ((TEST_RETEST, "models of one size"), (CROSS_SIZE, "models of different sizes")):
+        for row in rows:
+            if row.model_a == "mean" and (row.kind, row.column, row.statistic) == (kind, column, "spearman"):
+                count = f"{row.pairs} pair" + ("s" if row.pairs > 1 else "")
+                said.append(f"{who} r = {row.r:.2f} ({count})")
+    return "Agreement on S between documents: " + ("; ".join(said) or "one model, no pairs")

@@ -1,0 +1,151 @@
+"""Scoring runs and selections in W&B, from what they left in their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from revlm import keys
+from revlm.config import LoggerConfig, WandbMode
+from revlm.direction import Direction
+from revlm.measures.crossing import Curves
+from revlm.pages.scores.run import ScoreRun, read_score_run
+from revlm.records.wandb_run import Histogram, RunLabels, Table, WandbRun, was_logged
+from revlm.scores.columns import read_columns
+
+BINS = 64
+# More domains than this would bury the other tags.
+MAX_DOMAIN_TAGS = 8
+# Of a crossing, beside its position.
+INTERVAL = ("low", "high")
+
+
+def log_score_run(folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
+    """Send a finished scoring run to W&B, once: the same command again sends nothing.
+
+    Args:
+        folder: of one model's run, or of the mean of several.
+        logger: W&B's options.
+        config: the command's options.
+    """
+    if logger.wandb is WandbMode.none or was_logged(folder):
+        return
+    run = read_score_run(folder)
+    numbers = _domain_numbers(run)
+    row = {keys.score(domain, what): value for (domain, what), value in numbers.items()}
+    shown = row | _spread(run) | {keys.SCORE_DOMAINS: _domain_table(run, numbers)}
+    wandb_run = WandbRun(folder, logger, config, _labels(run))
+    wandb_run.log(
+        shown, _curves(run), smoothing=int(run.summary.get("smoothing", 1)), chart=keys.SCORE_CURVES
+    )
+    wandb_run.finish(row, [])
+
+
+def log_selection(
+    folder: Path, facts: Mapping[str, Any], logger: LoggerConfig, config: dict[str, Any]
+) -> None:
+    """Send a selection to W&B.
+
+    Args:
+        folder: of the selection.
+        facts: what selection.json says.
+        logger: W&B's options.
+        config: the command's options.
+    """
+    if logger.wandb is WandbMode.none:
+        return
+    row = {
+        keys.SELECT_BUDGET: facts["budget_tokens"],
+        keys.SELECT_DOCUMENTS: facts["num_documents"],
+        keys.SELECT_TOKENS: facts["num_tokens"],
+        keys.SELECT_S: facts["selected"]["mean_s"],
+        keys.SELECT_S_ALL: facts["all"]["mean_s"],
+    }
+    rule = facts["rule"]
+    models = [str(table["model"]) for table in facts["scores"]["metadata"] if "model" in table]
+    labels = RunLabels(
+        group="select",
+        job_type="select",
+        name=f"{rule} {facts['budget_tokens']} seed{facts['seed']}",
+        tags=tuple(dict.fromkeys([rule, facts["column"] or "", *models])),
+    )
+    wandb_run = WandbRun(folder, logger, config, labels)
+    wandb_run.log(row)
+    wandb_run.finish(row | {keys.SELECT_RULE: rule}, [])
+
+
+def _labels(run: ScoreRun) -> RunLabels:
+    summary = run.summary
+    domains = list(summary["by_domain"])
+    tags = (
+        *summary.get("models", [summary["model"]]),
+        *summary.get("directions", []),
+        *summary.get("by_language", {}),
+        *(domains if len(domains) <= MAX_DOMAIN_TAGS else []),
+    )
+    return RunLabels(
+        group="score",
+        job_type="score",
+        name=" on ".join(filter(None, (summary["model"], summary.get("data")))),
+        tags=tuple(dict.fromkeys(tags)),
+    )
+
+
+def _domain_numbers(run: ScoreRun) -> dict[tuple[str, str], Any]:
+    """By domain, and for all together: what is measured, its value; None: not measured, or no crossing."""
+    numbers: dict[tuple[str, str], Any] = {}
+    for domain, means in {keys.SCORE_ALL: run.summary, **run.summary["by_domain"]}.items():
+        crossing = run.crossing(None if domain == keys.SCORE_ALL else domain)
+        numbers |= {
+            (domain, keys.S): means["s"],
+            (domain, keys.NLL_FORWARD): means["nll_forward"],
+            (domain, keys.NLL_REVERSE): means["nll_reverse"],
+            (domain, keys.GAP): means["nll_reverse"] - means["nll_forward"],
+            (domain, keys.INTERSECTION): crossing.get("position"),
+            (domain, keys.NEVER): crossing.get("share_never"),
+        }
+    return numbers
+
+
+def _domain_table(run: ScoreRun, numbers: Mapping[tuple[str, str], Any]) -> Table:
+    whats = list(dict.fromkeys(what for _, what in numbers))
+    rows = []
+    for domain, means in run.summary["by_domain"].items():
+        crossing = run.crossing(domain)
+        counts = [means["num_documents"], means["num_tokens"]]
+        values = [numbers[domain, what] for what in whats]
+        rows.append([domain, *counts, *values, *(crossing.get(bound) for bound in INTERVAL)])
+    bounds = [f"{keys.INTERSECTION}_{bound}" for bound in INTERVAL]
+    return Table([keys.DOMAIN, "num_documents", "num_tokens", *whats, *bounds], rows)
+
+
+def _spread(run: ScoreRun) -> dict[str, Any]:
+    """How s spreads over documents: a histogram, and quantiles for dashboards that draw none."""
+    s = read_columns(run.table, ["s"]).numbers["s"]
+    s = s[np.isfinite(s)]
+    if not len(s):
+        return {}
+    counts, edges = np.histogram(s, bins=BINS)
+    quantiles = np.percentile(s, keys.S_PERCENTILES)
+    return {
+        keys.SCORE_HISTOGRAM: Histogram(counts, edges),
+        **{keys.s_quantile(p): float(value) for p, value in zip(keys.S_PERCENTILES, quantiles, strict=True)},
+    }
+
+
+def _curves(run: ScoreRun) -> Curves | None:
+    """The whole corpus's curves; None for several models, which have their own."""
+    if keys.SCORE_ALL not in run.curves:
+        return None
+    found = run.curves[keys.SCORE_ALL]
+    size = 1 + int(max(curve.position.max() for curve in found.values()))
+    nll, count = np.full((len(Direction), size), np.nan), np.zeros((len(Direction), size))
+    for direction, curve in found.items():
+        at = curve.position.astype(np.int64)
+        nll[direction.number, at] = curve.columns["nll"]
+        count[direction.number, at] = curve.columns["count"]
+    none = np.empty((len(Direction), 0, size))
+    return Curves(nll, count, none, none)

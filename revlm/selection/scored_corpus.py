@@ -1,0 +1,95 @@
+"""Score tables and the corpus they speak of, document by document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from revlm.data.corpus import Corpus
+from revlm.errors import UserError
+from revlm.progress import track
+from revlm.selection.candidates import Mask, Scores, ScoreTables, find_ids
+
+_BATCH_IDS = 16_384
+
+
+@dataclass(frozen=True)
+class ScoredCorpus:
+    """A corpus and the scores of its documents.
+
+    Attributes:
+        corpus: the text.
+        tables: the numbers.
+        rows: (documents,) int32, each document's row of `tables.scores`, -1 for none: too short a
+            document, or one of a damaged table.
+    """
+
+    corpus: Corpus
+    tables: ScoreTables
+    rows: npt.NDArray[np.int32]
+
+    @property
+    def scores(self) -> Scores:
+        """The numbers."""
+        return self.tables.scores
+
+    def wanted(self, chosen: Mask) -> Mask:
+        """(documents,) bool, which documents of the corpus were chosen, from (N,) of the scores."""
+        return (self.rows >= 0) & chosen[self.rows]
+
+
+def join(tables: ScoreTables, corpus: Corpus) -> ScoredCorpus:
+    """Find every scored document in the corpus, by its id.
+
+    Raises:
+        UserError: a table says that it was made from another corpus, or the corpus does not hold a
+            scored document; either is named.
+    """
+    for path, facts in zip(tables.paths, tables.facts, strict=True):
+        scored = facts.get("corpus_fingerprint", corpus.fingerprint)
+        if scored != corpus.fingerprint:
+            raise UserError(
+                f"{path} holds scores of the corpus {scored}, and data= is the corpus {corpus.fingerprint}: "
+                "give the data options of the scoring run (its config.yaml has them), or score this corpus."
+            )
+    scores = tables.scores
+    rows = np.empty(len(corpus.dataset), dtype=np.int32)
+    met = np.zeros(len(scores), dtype=np.bool_)
+    start = 0
+    for batch in corpus.dataset.select_columns("doc_id").iter(_BATCH_IDS):
+        found = scores.find(batch["doc_id"])
+        rows[start : start + len(found)] = found
+        met[found[found >= 0]] = True
+        start += len(found)
+    if not met.all():
+        path, doc_id = find_ids(tables.paths, scores.hashes[~met])[0]
+        raise UserError(
+            f"{path}: doc_id {doc_id!r} is no document of data= ({int((~met).sum())} of {len(met)} are not): "
+            "give the data options of the scoring run (its config.yaml has them)."
+        )
+    return ScoredCorpus(corpus, tables, rows)
+
+
+def documents(corpus: Corpus, wanted: Mask, columns: list[str], what: str) -> Iterator[pa.Table]:
+    """Wanted documents in the order of the corpus, a few at a time; others' texts are never touched.
+
+    Args:
+        corpus: where they lie.
+        wanted: (documents,) bool.
+        columns: of them.
+        what: for the progress bar.
+    """
+    # The batches in which the corpus was written: a few megabytes, or one long document.
+    batches = corpus.dataset.select_columns(columns).data.to_batches()
+    start = 0
+    with track(what, int(wanted.sum()), "documents") as bar:
+        for batch in batches:
+            here = wanted[start : start + len(batch)]
+            start += len(batch)
+            if here.any():
+                yield pa.Table.from_batches([batch.filter(pa.array(here))])
+                bar.update(int(here.sum()))

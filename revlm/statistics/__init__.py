@@ -1,0 +1,1 @@
+"""Effects with intervals, from numbers alone: no torch, no files."""
