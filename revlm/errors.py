@@ -14,3 +14,15 @@ class UserError(Exception):
 
 class UnreadableFileError(UserError):
     """A file that is damaged; others beside it may be whole."""
+
+
+class UnreadableRowError(UserError):
+    """A row that holds no usable document; others beside it may.
+
+    Attributes:
+        reason: a few words by which such rows are counted.
+    """
+
+    def __init__(self, where: str, what: str, reason: str) -> None:
+        super().__init__(f"{where}: {what}")
+        self.reason = reason

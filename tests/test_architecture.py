@@ -14,11 +14,11 @@ PACKAGE = Path(revlm.__file__).parent
 
 # Rooms in the order in which the data flows; inside a room, modules in theirs. A dotted room lies in a folder of a room.
 HOUSE = {
-    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup"],
+    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths"],
     "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired"],
     "data": [
-        "__init__", "document", "hashes", "split", "samples", "sample", "question_sets", "caps", "files", "hub",
-        "controls", "damage", "corpus", "tokens", "units", "windows", "order", "streams", "datamodule",
+        "__init__", "document", "reading", "hashes", "split", "samples", "sample", "caps", "lines", "question_sets", "tables",
+        "files", "hub", "controls", "damage", "corpus", "tokens", "units", "windows", "order", "streams", "datamodule",
     ],
     "models": ["__init__", "nll", "backbone", "generation", "language_model"],
     "measures": [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 
 class Source(Enum):
@@ -11,7 +12,7 @@ class Source(Enum):
 
     sample = "sample"  # text inside pinned packages, installed once, read by path
     labelled = "labelled"  # text with gold labels of quality inside pinned packages; never for training
-    files = "files"  # JSONL, Parquet or plain text by glob
+    files = "files"  # JSONL, CSV, Parquet, Arrow or plain text by glob
     hub = "hub"  # a dataset on the Hugging Face hub, or a local folder of one
     # Null controls. The first two are made from a base text: the sample, or the files of data.path.
     shuffled_words = "shuffled_words"  # each document's words in an order without meaning
@@ -24,7 +25,9 @@ class TextFormat(Enum):
 
     auto = "auto"
     jsonl = "jsonl"
+    csv = "csv"  # by tabs where the name says tsv
     parquet = "parquet"
+    arrow = "arrow"  # a stream of batches, as Dataset.save_to_disk writes it
     text = "text"
 
 
@@ -63,10 +66,11 @@ class Damage(Enum):
 
 
 class Unreadable(Enum):
-    """What to do about a damaged file of `data=files`."""
+    """What to do about a damaged file of `data=files`, and about a row that holds no usable text."""
 
     refuse = "refuse"
-    skip = "skip"  # read what can be read, name the file, and let the exit code tell
+    # Read what can be read: rows are left out and counted; a damaged file is named, and the exit code tells.
+    skip = "skip"
 
 
 @dataclass
@@ -105,8 +109,10 @@ class CorpusConfig:
     name: str | None = None
     split: str = "train"
     revision: str | None = None
-    # Column names; a dot descends into a nested field. A selection.parquet names its own.
-    text: str = "text"
+    # Column names; a dot descends into a nested field. A selection.parquet names its own. Several, such as
+    # [title,body], make a text with a blank line between them.
+    text: Any = "text"
+    # null: the column doc_id, or else id, where there is one; '' numbers the rows.
     id: str | None = None
     domain: str | None = None
     label: str | None = None

@@ -18,6 +18,7 @@ from revlm.config import CorpusConfig, Source
 from revlm.data.document import Document, nearest
 from revlm.data.files import read_files
 from revlm.data.hashes import hashes, word_pattern
+from revlm.data.reading import Reading
 from revlm.data.sample import read_sample
 from revlm.errors import UserError
 
@@ -41,7 +42,7 @@ def base_source(config: CorpusConfig) -> Source | None:
     return None if config.source is Source.arrow else config.source
 
 
-def read_shuffled_words(config: CorpusConfig, unreadable: list[str]) -> Iterator[Document]:
+def read_shuffled_words(config: CorpusConfig, reading: Reading) -> Iterator[Document]:
     """The documents of the base text, the words of each in an order without meaning.
 
     A word is a run of characters other than white space, in Chinese and Japanese one character.
@@ -51,10 +52,10 @@ def read_shuffled_words(config: CorpusConfig, unreadable: list[str]) -> Iterator
 
     Args:
         config: the base text is that of `data.path` or, without one, the sample's.
-        unreadable: see `read_files`.
+        reading: see `read_files`.
     """
     pattern = word_pattern(config.language)
-    for document in _base(config, unreadable):
+    for document in _base(config, reading):
         doc_id = f"shuffled/{document.doc_id}"
         words, spaces = pattern.findall(document.text), pattern.split(document.text)
         order = np.argsort(hashes(f"{config.seed}/{doc_id}", len(words)), kind="stable").tolist()
@@ -75,7 +76,7 @@ class Chain(NamedTuple):
     pairs: npt.NDArray[np.int64]
 
 
-def markov_chain(config: CorpusConfig, unreadable: list[str] | None = None) -> Chain:
+def markov_chain(config: CorpusConfig, reading: Reading | None = None) -> Chain:
     """The chain of the most frequent words of the base text, the rest left out.
 
     Each document is counted as a ring, its last word before its first, which makes a word occur as
@@ -84,8 +85,8 @@ def markov_chain(config: CorpusConfig, unreadable: list[str] | None = None) -> C
     Raises:
         UserError: a base text of fewer than two different words.
     """
-    damaged = [] if unreadable is None else unreadable
-    counts = Counter(word for words in _base_words(config, damaged) for word in words)
+    reading = reading or Reading()
+    counts = Counter(word for words in _base_words(config, reading) for word in words)
     # Equally frequent words go by their spelling, not by who was counted first.
     states = sorted(counts, key=lambda word: (-counts[word], word))[:MARKOV_STATES]
     if len(states) < 2:  # noqa: PLR2004 -- one word makes no chain
@@ -95,7 +96,8 @@ def markov_chain(config: CorpusConfig, unreadable: list[str] | None = None) -> C
         )
     numbers = {word: number for number, word in enumerate(states)}
     pairs = np.ones((len(states), len(states)), dtype=np.int64)
-    for words in _base_words(config, damaged):
+    # Counted once already.
+    for words in _base_words(config, Reading()):
         ring = np.array([numbers[word] for word in words if word in numbers], dtype=np.int64)
         np.add.at(pairs, (ring, np.roll(ring, -1)), 1)
     return Chain(states, pairs)
@@ -122,7 +124,7 @@ def reverse_kernel(kernel: Matrix) -> Matrix:
     return np.asarray((pi[:, None] * kernel).T / pi[:, None], dtype=np.float64)
 
 
-def read_markov(config: CorpusConfig, unreadable: list[str]) -> Iterator[Document]:
+def read_markov(config: CorpusConfig, reading: Reading) -> Iterator[Document]:
     """Text of a stationary chain: S is 0 in truth, window by window.
 
     Read backwards it is a chain of order one as well, of the same entropy and with as many
@@ -133,13 +135,13 @@ def read_markov(config: CorpusConfig, unreadable: list[str]) -> Iterator[Documen
     Args:
         config: the base text is that of `data.path` or the sample's, of `data.domains`; the caps
             say how much text is made.
-        unreadable: see `read_files`.
+        reading: see `read_files`.
 
     Raises:
         UserError: nothing is capped, or the base text has too few words.
     """
     numbers = _documents(config, smallest=2 * MARKOV_WORDS)
-    words, pairs = markov_chain(config, unreadable)
+    words, pairs = markov_chain(config, reading)
     # Integers throughout: no rounding decides a word.
     start = list(accumulate(pairs.sum(axis=1).tolist()))
     rows = [list(accumulate(row)) for row in pairs.tolist()]
@@ -215,21 +217,21 @@ def _documents(config: CorpusConfig, *, smallest: int) -> range:
     return range(min(counts))
 
 
-def _base_words(config: CorpusConfig, unreadable: list[str]) -> Iterator[list[str]]:
+def _base_words(config: CorpusConfig, reading: Reading) -> Iterator[list[str]]:
     """Words of each document of the base text, as far as the chain looks."""
     pattern, read = word_pattern(config.language), 0
-    for document in _base(config, unreadable):
+    for document in _base(config, reading):
         yield pattern.findall(document.text)
         read += len(document.text)
         if read >= MARKOV_BASE:
             return
 
 
-def _base(config: CorpusConfig, unreadable: list[str]) -> Iterator[Document]:
+def _base(config: CorpusConfig, reading: Reading) -> Iterator[Document]:
     """Documents of the base text, of the chosen domains."""
     from_files = base_source(config) is Source.files
     found: set[str] = set()
-    for document in read_files(config, unreadable) if from_files else read_sample(config):
+    for document in read_files(config, reading) if from_files else read_sample(config):
         found.add(document.domain)
         if not config.domains or document.domain in config.domains:
             yield document

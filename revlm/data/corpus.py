@@ -25,6 +25,7 @@ from revlm.data.damage import damaged
 from revlm.data.document import Document, check_text, nearest
 from revlm.data.files import find_files, read_files
 from revlm.data.hub import read_hub
+from revlm.data.reading import Reading
 from revlm.data.sample import CATALOGUES, read_sample, require_packages, sample_sources
 from revlm.data.split import is_held_out
 from revlm.errors import UserError
@@ -37,12 +38,12 @@ _BATCH_BYTES = 8_000_000
 _BATCH_DOCUMENTS = 4096
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NO_ACCESS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST}
-# Each takes a list that collects one line for each damaged file.
-_READERS: dict[Source, Callable[[CorpusConfig, list[str]], Iterator[Document]]] = {
+# Each is handed what counts its reading.
+_READERS: dict[Source, Callable[[CorpusConfig, Reading], Iterator[Document]]] = {
     Source.sample: lambda config, _: read_sample(config),
     Source.labelled: lambda config, _: read_sample(config, Source.labelled),
     Source.files: read_files,
-    Source.hub: lambda config, _: read_hub(config),
+    Source.hub: read_hub,
     Source.shuffled_words: read_shuffled_words,
     Source.markov: read_markov,
     Source.arrow: lambda config, _: read_arrow(config),
@@ -61,12 +62,14 @@ class Corpus:
             machine and under every path.
         skipped: why documents were left out, and how many: "empty" ones and exact "duplicate"s.
         unreadable: a line for each damaged file, with `data.unreadable=skip`.
+        read: what was read and what was passed over; see `Reading.facts`.
     """
 
     dataset: datasets.Dataset
     fingerprint: str
     skipped: dict[str, int]
     unreadable: list[str]
+    read: dict[str, Any]
 
 
 def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
@@ -101,8 +104,10 @@ def load_corpus(config: CorpusConfig, cache_dir: Path) -> Corpus:
             f"no space left in {folder.parent} ({free} bytes free): free some, set cache.dir to a folder "
             "on a larger disk, or read less with data.max_bytes."
         ) from error
-    if corpus.unreadable and config.unreadable is Unreadable.refuse:
-        raise UserError(corpus.unreadable[0])
+    if config.unreadable is Unreadable.refuse:
+        # It may have been built by a command that skips.
+        for line in (*corpus.unreadable, *corpus.read["first_left_out"].values()):
+            raise UserError(line)
     return corpus
 
 
@@ -114,7 +119,7 @@ def _open(folder: Path) -> Corpus:
     try:
         facts = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
         dataset = datasets.Dataset.from_file(str(folder / "corpus.arrow"))
-        corpus = Corpus(dataset, facts["fingerprint"], facts["skipped"], facts["unreadable"])
+        corpus = Corpus(dataset, facts["fingerprint"], facts["skipped"], facts["unreadable"], facts["read"])
         whole = len(dataset) == facts["documents"]
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise UserError(f"{folder} is damaged: delete it, and the next run builds it again.") from error
@@ -131,6 +136,7 @@ def _key(config: CorpusConfig) -> str:
     packaged = base in CATALOGUES
     reader = "sample" if packaged else base and base.value
     readers = ([reader] if reader else []) + (["controls"] if is_control else [])
+    readers += ["lines", "tables", "../paths"] if base is Source.files else []
     code = [
         here / f"{name}.py" for name in ("corpus", "caps", "damage", "document", "hashes", "split", *readers)
     ]
@@ -170,38 +176,39 @@ def _origin(config: CorpusConfig) -> list[Any]:
 
 def _build(config: CorpusConfig, folder: Path) -> None:
     caps = Caps(config)
-    skipped, unreadable = {"empty": 0, "duplicate": 0}, list[str]()
+    skipped, reading = {"empty": 0, "duplicate": 0}, Reading()
     if config.source is Source.hub or config.source in _GENERATED:
-        documents = _beginning(caps, _checked(config, skipped, unreadable))
+        documents = _beginning(caps, _checked(config, skipped, reading))
     elif caps.any:
-        chosen = _chosen(caps, skipped, unreadable)
-        again = enumerate(_checked(config, {"empty": 0, "duplicate": 0}, unreadable))
+        chosen = _chosen(caps, skipped, reading)
+        again = enumerate(_checked(config, {"empty": 0, "duplicate": 0}, Reading()))
         documents = (document for number, document in again if number < len(chosen) and chosen[number])
     else:
-        documents = _checked(config, skipped, unreadable)
+        documents = _checked(config, skipped, reading)
     if config.damage:
         documents = damaged(documents, config.damage, config.seed)
     facts = _write(documents, folder / "corpus.arrow")
     if not facts["documents"]:
-        if unreadable:
-            raise UserError(unreadable[0])
+        for line in (*reading.unreadable, *reading.first_left_out.values()):
+            raise UserError(line)
         raise UserError(
             f"data={config.source.value} gives an empty corpus ({skipped['empty']} empty and "
             f"{skipped['duplicate']} duplicate documents were skipped): check data.path, data.text and "
             "data.domains, and raise data.max_bytes_per_domain, data.max_bytes or data.max_documents."
         )
     (folder / "corpus.json").write_text(
-        json.dumps({**facts, "skipped": skipped, "unreadable": unreadable}), encoding="utf-8"
+        json.dumps({**facts, "skipped": skipped, "unreadable": reading.unreadable, "read": reading.facts()}),
+        encoding="utf-8",
     )
 
 
-def _checked(config: CorpusConfig, skipped: dict[str, int], unreadable: list[str]) -> Iterator[Document]:
+def _checked(config: CorpusConfig, skipped: dict[str, int], reading: Reading) -> Iterator[Document]:
     """Documents of the chosen domains, each content once; counts what it drops in `skipped`."""
     ids: set[bytes] = set()
     contents: set[bytes] = set()
     domains: set[str] = set()
     wanted = _wanted(config)
-    for whole in _tracked(_READERS[config.source](config, unreadable)):
+    for whole in _tracked(_READERS[config.source](config, reading)):
         domains.add(whole.domain)
         if wanted and whole.domain not in wanted:
             continue
@@ -272,13 +279,13 @@ def _add_id(ids: set[bytes], doc_id: str, config: CorpusConfig) -> None:
     ids.add(key)
 
 
-def _chosen(caps: Caps, skipped: dict[str, int], unreadable: list[str]) -> npt.NDArray[np.bool_]:
+def _chosen(caps: Caps, skipped: dict[str, int], reading: Reading) -> npt.NDArray[np.bool_]:
     """Which of the checked documents the caps keep: a first pass over ids and sizes."""
     order: list[tuple[int, int]] = []
     sizes: list[int] = []
     domains: list[str] = []
     names: dict[str, str] = {}
-    for number, document in enumerate(_checked(caps.config, skipped, unreadable)):
+    for number, document in enumerate(_checked(caps.config, skipped, reading)):
         hashed = hashlib.blake2b(document.doc_id.encode(), digest_size=8).digest()
         order.append((int.from_bytes(hashed, "big"), number))
         sizes.append(len(document.text.encode()))

@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from revlm.config import CorpusConfig
-from revlm.errors import UserError
+from revlm.errors import UnreadableRowError, UserError
+
+# Between the columns of a text that is made of several.
+JOINED_BY = "\n\n"
 
 
 class Document(NamedTuple):
@@ -37,25 +40,31 @@ def check_text(text: str, where: str) -> None:
         where: file and line, or document id.
 
     Raises:
-        UserError: a NUL (the usual sign of binary or UTF-16 data) or a lone surrogate, which has
-            no UTF-8.
+        UnreadableRowError: a NUL (the usual sign of binary or UTF-16 data) or a lone surrogate, which
+            has no UTF-8.
     """
     nul = text.find("\0")
     if nul >= 0:
-        raise UserError(
-            f"{where}: NUL character at offset {nul} of the text: binary or UTF-16 data? Remove or re-encode it."
-        )
+        what = f"NUL character at offset {nul} of the text: binary or UTF-16 data? Remove or re-encode it."
+        raise UnreadableRowError(where, what, "NUL character")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise UserError(
-            f"{where}: lone surrogate U+{ord(text[error.start]):04X} at offset {error.start} of the text: "
+        what = (
+            f"lone surrogate U+{ord(text[error.start]):04X} at offset {error.start} of the text: "
             "it cannot be written as UTF-8. Remove it or write the pair."
-        ) from None
+        )
+        raise UnreadableRowError(where, what, "lone surrogate") from None
 
 
 def document_from_row(
-    row: Mapping[str, Any], config: CorpusConfig, *, where: str, doc_id: str, domain: str
+    row: Mapping[str, Any],
+    config: CorpusConfig,
+    *,
+    where: str,
+    doc_id: str,
+    domain: str,
+    id_column: str | None = None,
 ) -> Document:
     """A document out of one row, by the column names of the config.
 
@@ -63,24 +72,43 @@ def document_from_row(
         row: column to value; nested values are mappings.
         config: names of the columns; a dot descends into a nested field.
         where: place named in errors.
-        doc_id: used when `data.id` names no column.
+        doc_id: used without `id_column`.
         domain: used when `data.domain` names no column.
+        id_column: what the id is taken from; None: none.
 
     Raises:
-        UserError: a named column is missing or empty, or the text is not a text.
+        UnreadableRowError: a named column is missing or empty, or the text is not a text.
     """
-    text = _field(row, config.text, "data.text", where)
-    if not isinstance(text, str):
-        raise UserError(
-            f"{where}: field {config.text!r} is {_kind(text)}, not a string: name a column of text with data.text"
-        )
-    check_text(text, where)
-    if config.id is not None:
-        doc_id = _name(_field(row, config.id, "data.id", where), config.id, "data.id", where)
+    text = JOINED_BY.join(_text(row, column, where) for column in text_columns(config))
+    if id_column:
+        doc_id = _name(_field(row, id_column, "data.id", where), id_column, "data.id", where)
     if config.domain is not None:
         domain = _name(_field(row, config.domain, "data.domain", where), config.domain, "data.domain", where)
     label = None if config.label is None else _field(row, config.label, "data.label", where)
-    return Document(doc_id, text, domain, config.language, None if label is None else str(label))
+    if label is not None:
+        label = str(label)
+        check_text(label, f"{where}, field {config.label!r}")
+    return Document(doc_id, text, domain, config.language, label)
+
+
+def text_columns(config: CorpusConfig) -> list[str]:
+    """The columns that make a document's text, in their order."""
+    columns = config.text if isinstance(config.text, list) else [config.text]
+    if not columns or not all(isinstance(column, str) and column for column in columns):
+        raise UserError(f"data.text={config.text}: name a column, or several such as data.text=[title,body].")
+    return columns
+
+
+def _text(row: Mapping[str, Any], column: str, where: str) -> str:
+    text = _field(row, column, "data.text", where)
+    if not isinstance(text, str):
+        what = (
+            f"field {column!r} is {_kind(text)}, not a string: name a column of text with data.text, or leave "
+            "such rows out with data.unreadable=skip."
+        )
+        raise UnreadableRowError(where, what, f"{column} is {_kind(text)}")
+    check_text(text, where)
+    return text
 
 
 def _field(row: Mapping[str, Any], dotted: str, option: str, where: str) -> Any:
@@ -91,18 +119,16 @@ def _field(row: Mapping[str, Any], dotted: str, option: str, where: str) -> Any:
         if not isinstance(value, Mapping) or part not in value:
             inside = ".".join(dotted.split(".")[:depth])
             known = [f"{inside}.{name}".lstrip(".") for name in value] if isinstance(value, Mapping) else []
-            raise UserError(
-                f"{where}: no field {dotted!r} ({option}): {nearest(dotted, known)}. Set {option}=NAME."
-            )
+            what = f"no field {dotted!r} ({option}): {nearest(dotted, known)}. Set {option}=NAME."
+            raise UnreadableRowError(where, what, f"no field {dotted}")
         value = value[part]
     return value
 
 
 def _name(value: Any, column: str, option: str, where: str) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int) or value == "":
-        raise UserError(
-            f"{where}: field {column!r} ({option}) is {_kind(value)}: a string or an integer is needed"
-        )
+        what = f"field {column!r} ({option}) is {_kind(value)}: a string or an integer is needed"
+        raise UnreadableRowError(where, what, f"{column} is {_kind(value)}")
     name = str(value)
     check_text(name, f"{where}, field {column!r}")
     return name

