@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from revlm.cache import write_atomically
@@ -26,8 +28,13 @@ COLOURS = {Direction.FORWARD: "#0072B2", Direction.REVERSE: "#D55E00"}
 # Where both lines coincide, the dashes of the upper one let the lower one through.
 DASHES: dict[Direction, Any] = {Direction.FORWARD: "-", Direction.REVERSE: (0, (5, 2))}
 NEUTRAL = "#5A5A5A"
+FONTS = ("DejaVu Sans", "Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans", "Noto Sans Arabic", "Noto Sans Devanagari",
+         "Hiragino Sans", "PingFang SC", "Yu Gothic", "Microsoft YaHei", "Arial Unicode MS", "Unifont")  # fmt: skip
 STYLE: Any = {
-    "font.family": "DejaVu Sans",
+    # A name may be in any script: what the first font lacks, the next one has, where it is installed.
+    "font.family": [name for name in FONTS if name == FONTS[0] or name in get_font_names()],
+    # A domain may be called $a_b$.
+    "text.parse_math": False,
     "font.size": 9.0,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -200,7 +207,9 @@ def short_count(value: float) -> str:
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG whole or not at all, without date or version: equal pictures are equal files."""
     data = io.BytesIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        # A script that no installed font has is drawn as boxes; the tables beside have the names.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(data, format="png", metadata={"Software": None})
     write_atomically(path, data.getvalue())
     return path

@@ -11,6 +11,7 @@ import pytest
 
 from revlm.direction import Direction
 from revlm.errors import UserError
+from revlm.markup import shown
 from revlm.pages.drawing import COLOURS
 from revlm.pages.scores.captions import crossing_words, crossings_finding, spread_of
 from revlm.pages.scores.figures import curves_by_domain_figure, draw_scores, spread_figure
@@ -285,3 +286,16 @@ def test_summary_without_a_number_is_damaged(run):
     (run.folder / "score.json").write_text(json.dumps(summary))
     with pytest.raises(UserError, match=r"score\.json: no by_domain"):
         read_score_run(run.folder)
+
+
+@pytest.mark.parametrize(
+    "name", [r"$\foo$", "$a_b$", "two\nlines", "ニュース", "عربي", "x" * 300, "<b>&", "a/b"]
+)
+def test_a_domain_may_be_called_anything(corpus, tmp_path, name, recwarn):
+    """Every picture and table of a scoring run is made, without a warning, and shows the name as it is."""
+    folder = write_score_run(tmp_path / "run", documents(corpus, domains=[name, "plain"]))
+    assert all(path.stat().st_size for path in draw_scores(folder))
+    lines = score_table(read_score_run(folder)).splitlines()
+    assert sum(line.startswith("| ") for line in lines) == 5
+    assert shown(name) in "\n".join(lines)
+    assert not [warning for warning in recwarn if "Glyph" in str(warning.message)]
