@@ -48,7 +48,7 @@ def _compare(config: ContextsConfig, forward: str, reverse: str | None, folder: 
         print(f"{folder} is finished already.", flush=True)
     draw_contexts(folder)
     print(context_table(read_contexts(folder)))
-    return comparison.corpus.unreadable
+    return comparison.opened.corpus.unreadable
 
 
 if __name__ == "__main__":

@@ -74,7 +74,7 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
     draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
     print(score_table(read_score_run(folder)))
-    return scores.corpus.unreadable
+    return scores.opened.corpus.unreadable
 
 
 def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, Any]) -> list[str]:

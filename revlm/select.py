@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from revlm.selection.candidates import Mask, Scores
+    from revlm.selection.candidates import Candidates, Mask
     from revlm.selection.scored_corpus import ScoredCorpus
 
 
@@ -35,15 +35,15 @@ def select(config: SelectConfig) -> None:
     rule = config.rule.name
     check_rule(config.rule, config.temperature)
     tables = read_tables(find_tables(config.scores), column_of(rule, config.column))
-    left_out = [f"{path}: damaged or truncated Parquet ({reason})" for path, reason in tables.damaged.items()]
-    _check_budget(config.budget_tokens, tables.scores.num_tokens)
+    left_out = list(tables.damaged.values())
+    _check_budget(config.budget_tokens, tables.candidates.num_tokens)
     corpus = load_corpus(config.data, Path(config.cache.dir))
     for line in left_out + corpus.unreadable:
         print(f"unreadable: {line}", file=sys.stderr)
     scored = join(tables, corpus)
-    scores, target = _weighed(config, scored) if rule is Rule.dsir else (scored.scores, None)
+    candidates, target = _weighed(config, scored) if rule is Rule.dsir else (scored.candidates, None)
     chosen = choose(
-        scores,
+        candidates,
         rule=rule,
         budget_tokens=config.budget_tokens,
         seed=config.seed,
@@ -74,8 +74,8 @@ def _check_budget(budget: int, sizes: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[str, Any]]:
-    """Scores that carry importance weights, and what the record says of the target."""
+def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Candidates, dict[str, Any]]:
+    """Candidates that carry importance weights, and what the record says of the target."""
     from dataclasses import replace
 
     from revlm.data.corpus import load_corpus
@@ -84,7 +84,7 @@ def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[s
     assert config.rule.target is not None
     target = load_corpus(config.rule.target, Path(config.cache.dir))
     weights, facts = weigh(scored, target)
-    return replace(scored.scores, values=weights), facts
+    return replace(scored.candidates, values=weights), facts
 
 
 def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:

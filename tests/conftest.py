@@ -15,9 +15,10 @@ from omegaconf import OmegaConf, open_dict
 from revlm import cli, train
 from revlm.config import DataConfig, ModelConfig, TrainConfig
 from revlm.data.corpus import load_corpus
+from revlm.data.layout import Layout
 from revlm.data.split import split_mask
-from revlm.data.streams import IGNORE, Layout
-from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
+from revlm.data.streams import IGNORE
+from revlm.data.tokens import begin_id, build_store, train_bpe
 from revlm.direction import Direction, orient
 from revlm.models.backbone import from_config
 from revlm.models.nll import TokenLoss
@@ -75,7 +76,7 @@ def store(corpus, tokenizer, cache_dir):
 @pytest.fixture
 def layout(tokenizer):
     """Packed rows of windows of 64."""
-    return Layout(window=64, packed=True, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+    return Layout.of(tokenizer, window=64, packed=True)
 
 
 @pytest.fixture

@@ -17,15 +17,15 @@ HOUSE = {
     "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup"],
     "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired"],
     "data": [
-        "__init__", "document", "hashes", "split", "samples", "sample", "question_sets", "caps", "files", "hub",
-        "controls", "damage", "corpus", "tokens", "units", "windows", "order", "streams", "datamodule",
+        "__init__", "document", "hashes", "order", "split", "samples", "sample", "question_sets", "caps", "files", "hub",
+        "controls", "damage", "corpus", "tokens", "units", "layout", "windows", "streams", "datamodule",
     ],
     "models": ["__init__", "nll", "backbone", "generation", "language_model"],
     "measures": [
-        "__init__", "crossing", "curve_files", "curves", "text_statistics", "scoring", "sliding", "tasks", "evaluation",
+        "__init__", "crossing", "curve_files", "curves", "text_statistics", "scoring", "document_scores", "sliding", "tasks", "evaluation",
     ],
     "scores": [
-        "__init__", "table", "columns", "shards", "merge", "aligned", "combine", "agreement", "confounds",
+        "__init__", "table", "columns", "opened", "shards", "merge", "aligned", "combine", "agreement", "confounds",
         "equal_context",
     ],
     "selection": ["__init__", "candidates", "scored_corpus", "dsir", "rules", "budget", "choice", "write"],

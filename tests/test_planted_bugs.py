@@ -44,10 +44,11 @@ BUGS = [
     (
         "windows are cut after orienting",
         STREAMS,
-        "        return orient(ids, direction, units)",
+        "body = self.layout.orient(self._window(item), direction)",
         (
-            "        whole = orient(self.store.document(self.windows.doc[item]), direction)\n"
-            "        return whole[start : start + self.windows.length[item]]"
+            "start = self.windows.start[item]\n"
+            "                whole = self.layout.orient(self.store.document(self.windows.doc[item]), direction)\n"
+            "                body = whole[start : start + self.windows.length[item]]"
         ),
         "data/test_streams.py::test_both_directions_score_the_same_tokens",
     ),
@@ -75,8 +76,8 @@ BUGS = [
     (
         "text is shown in the order it was written",
         "revlm/models/generation.py",
-        "_turn(_until(new, end), layout, direction)",
-        "_until(new, end)",
+        "layout.orient(_until(written[index], end), direction)",
+        "_until(written[index], end)",
         "models/test_generation.py::test_reverse_writes_what_comes_before",
     ),
     (

@@ -39,7 +39,6 @@ class ShardStep(PipelineStep):
     type = "SCORER"
 
     def __init__(self, job: Job, shards: list[int], threads: int) -> None:
-        """Keep what is to be done."""
         super().__init__()
         self.job, self.shards, self.threads = job, shards, threads
 
@@ -61,7 +60,6 @@ class MergeStep(PipelineStep):
     type = "SCORER"
 
     def __init__(self, job: Job, facts: dict[str, Any]) -> None:
-        """Keep what is to be merged."""
         super().__init__()
         self.job, self.facts = job, facts
 
@@ -149,16 +147,9 @@ def submit_to_slurm(
             "executor=slurm: there is no sbatch here: run this on a machine that can submit jobs, or set "
             "slurm.dry_run=true to write the scripts only."
         )
-    common: dict[str, Any] = {
-        "time": slurm.time,
-        "partition": slurm.partition,
-        "cpus_per_task": slurm.cpus_per_task,
-        "mem_per_cpu_gb": slurm.mem_per_cpu_gb,
-        "env_command": slurm.env_command,
-        "skip_completed": False,
-        "with_srun": False,
-        "qos": None,
-    }
+    asked = ("time", "partition", "cpus_per_task", "mem_per_cpu_gb", "env_command")
+    common: dict[str, Any] = {name: getattr(slurm, name) for name in asked}
+    common |= {"skip_completed": False, "with_srun": False, "qos": None}
     tasks = min(workers, len(shards)) or 1
     scoring = SlurmPipelineExecutor(
         [ShardStep(job, shards, slurm.cpus_per_task)],
@@ -247,7 +238,7 @@ def _progress(scores: ShardedScores) -> Iterator[None]:
 
 def _bar(scores: ShardedScores) -> tqdm:
     """Progress in tokens read, each direction counted."""
-    total = int(scores.store.lengths[scores.documents].sum())
+    total = int(scores.opened.lengths.sum())
     return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from transformers.utils import logging as transformers_logging
 
 from revlm.cache import default_cache
 from revlm.config import Granularity, ModelSource
-from revlm.data.streams import Layout
-from revlm.data.tokens import TAGS, begin_id, load_tokenizer, pad_id, tokenizer_fingerprint
+from revlm.data.layout import Layout
+from revlm.data.tokens import TAGS, load_tokenizer, tokenizer_fingerprint
 from revlm.data.units import units_of
 from revlm.direction import Direction
 from revlm.errors import UserError
@@ -142,24 +142,13 @@ def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: in
     facts = _facts(folder)
     tokenizer = load_tokenizer(options.tokenizer or folder)
     _check_tokenizer(tokenizer, folder, facts, options)
-    tags = _tags(tokenizer) if facts.get("tag") else {}
-    prefix = 2 if tags else 1
-    window = window or facts.get("window") or _context(folder) - prefix
+    layout = _layout(tokenizer, facts, window or facts.get("window"), folder)
     transformers_logging.disable_progress_bar()
     device, dtype = _device(options.device), _dtype(options)
-    model = backbone.from_pretrained(folder, window + prefix, dtype=dtype).to(device).eval()
+    model = backbone.from_pretrained(folder, layout.row_length, dtype=dtype).to(device).eval()
     backbone.fit_vocabulary(model, tokenizer, num_tags=0)
     if not is_causal(model):
         raise UserError(f"{source} sees what it is to predict: choose a causal language model.")
-    granularity = Granularity(facts.get("granularity", Granularity.token.value))
-    layout = Layout(
-        window=window,
-        packed=False,
-        bos=begin_id(tokenizer),
-        pad=pad_id(tokenizer),
-        tags=tags,
-        units=units_of(granularity, facts.get("segment_tokens", 1), tokenizer),
-    )
     directions = tuple(Direction(name) for name in facts.get("directions", [Direction.FORWARD.value]))
     return LanguageModel(model_name(source), model, tokenizer, layout, directions, facts)
 
@@ -199,6 +188,20 @@ def _check_tokenizer(
             f"the tokenizer of {options.tokenizer or folder} (hash {found}) is not the one that {folder} was trained "
             f"with (hash {expected}): use the model's own, or export the model again."
         )
+
+
+def _layout(
+    tokenizer: PreTrainedTokenizerFast, facts: dict[str, Any], window: int | None, folder: str
+) -> Layout:
+    """One window a row; without a window, the longest that the model's context holds."""
+    granularity = Granularity(facts.get("granularity", Granularity.token.value))
+    layout = Layout.of(
+        tokenizer,
+        window=window or 0,
+        tags=_tags(tokenizer) if facts.get("tag") else {},
+        units=units_of(granularity, facts.get("segment_tokens", 1), tokenizer),
+    )
+    return layout if window else replace(layout, window=_context(folder) - layout.prefix)
 
 
 def _tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
-from revlm.scores.aligned import join_tables
+from revlm.scores.aligned import Join
 from revlm.scores.columns import (
     MAX_ROWS,
     Codes,
@@ -81,7 +81,7 @@ def paired_scores(tables: Mapping[str, Path], *, limit: int = MAX_ROWS) -> Paire
     Raises:
         UserError: the tables hold no document in common, or hold them in different orders.
     """
-    join = join_tables(tables)
+    join = Join(tables)
     domains = Codes()
     groups, scores = list[IntArray](), list[FloatArray]()
     for batches in join.batches(["domain", "s"], share=limit / join.num_documents):

@@ -151,14 +151,24 @@ def test_a_table_without_a_column_is_named(columns, tmp_path):
     """A table of another form is refused by the column that it lacks."""
     table = parquet.read_table(write_scores(tmp_path / SCORES, columns, plain_s(columns)))
     parquet.write_table(table.drop_columns(["compression_ratio"]), tmp_path / SCORES)
-    with pytest.raises(UserError, match="no column compression_ratio"):
+    with pytest.raises(UserError, match="no column 'compression_ratio'"):
         write_confounds(tmp_path)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):
     """What is no Parquet file, or is not there, is refused in one line."""
     (tmp_path / SCORES).write_text("s\n1\n")
-    with pytest.raises(UserError, match=r"scores\.parquet: not a Parquet file"):
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
         write_confounds(tmp_path)
-    with pytest.raises(UserError, match=r"scores\.parquet: not a Parquet file"):
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
         write_confounds(tmp_path / "nowhere")
+
+
+def test_a_table_that_is_damaged_in_its_middle_is_named(columns, tmp_path):
+    """Its footer is whole, so only reading its rows finds the damage."""
+    path = write_scores(tmp_path / SCORES, columns, plain_s(columns))
+    data = bytearray(path.read_bytes())
+    data[100 : len(data) // 2] = bytes(len(data) // 2 - 100)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
+        write_confounds(tmp_path)
