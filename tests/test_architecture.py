@@ -37,9 +37,9 @@ HOUSE = {
     "pages.scores": ["__init__", "run", "tracking", "captions", "panels", "figures", "crossings", "tables"],
     "explorer": ["__init__", "texts", "colours", "newest"],
     "studies": [
-        "__init__", "records", "study", "pictures", "pretrained_bias", "from_scratch", "continued",
-        "intersection_pictures", "intersection", "null_controls", "quality_measures", "quality", "selected",
-        "catalogue", "pages", "html",
+        "__init__", "records", "arms", "effects", "verdicts", "study", "pictures", "pretrained_bias", "from_scratch",
+        "continued", "crossings", "intersection_pictures", "intersection", "null_controls", "quality_measures",
+        "quality", "selected", "catalogue", "pages", "html",
     ],
     "doors": [
         "cli", "train", "score", "contexts", "generate", "export", "select", "evaluate", "collect", "report",
