@@ -15,13 +15,11 @@ def contexts(config: ContextsConfig) -> None:
     """One model, a pair, or several models, over one corpus."""
     check(config)
     models = cli.scored_models(config.model)
-    from revlm.models.language_model import model_name
+    from revlm.models.language_model import model_names
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)
-    names = [model_name(forward) for forward, _ in models]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"model={config.model.path} names {twice[0]} twice: give each model once.")
+    names = model_names([forward for forward, _ in models])
     unreadable: list[str] = []
     with run_folder.claim(folder):
         for name, (forward, reverse) in zip(names, models, strict=True):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from revlm import cli
 from revlm.checks import check
 from revlm.config import EvaluateConfig, QuestionReading
+from revlm.direction import Direction
 from revlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def _evaluate_arm(
 ) -> None:
     """One model in one direction, unless its folder holds that already."""
     from revlm.measures.evaluation import DIRECTIONS, evaluate_model
+    from revlm.models.language_model import arm_and_seed
     from revlm.pages.evaluations import read_evaluation, write_evaluation
     from revlm.pages.files import EVALUATION
     from revlm.records.results import commit, versions
@@ -111,6 +113,7 @@ def _evaluate_arm(
     evaluation = evaluate_model(lm, tasks, reading, config)
     facts = {
         "model": lm.name,
+        **{f"model_{key}": value for key, value in arm_and_seed(dict.fromkeys(Direction, lm)).items()},
         "fingerprint": fingerprint,
         "directions": [direction.value for direction in lm.directions],
         "direction": reading.value,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
@@ -18,8 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 from revlm import cli
 from revlm.config import ExportConfig, TrainConfig
 from revlm.errors import UserError
+from revlm.models import FACTS
 
-FACTS = "revlm.json"
 CARD = "README.md"
 # Options of one machine or one sitting: another one trains the same model without them.
 LOCAL = ("run.", "cache.", "logger.", "ckpt_path", "trainer.progress_bar")
@@ -28,18 +27,19 @@ LOCAL = ("run.", "cache.", "logger.", "ckpt_path", "trainer.progress_bar")
 def export(config: ExportConfig) -> None:
     """The run's model, its figures and its card, in a folder that appears whole or not at all."""
     from revlm.cache import replacing_folder
-    from revlm.pages.runs.model_card import model_card, upload
+    from revlm.pages.files import Folder
+    from revlm.pages.runs.model_card import Exported, model_card, upload
     from revlm.pages.runs.run import read_run
-    from revlm.pages.runs.usage import Exported
 
     out = Path(config.out)
     _check_out(out, overwrite=config.overwrite)
     run = read_run(config.run)
     files = _model_files(run.folder / "model")
     figures = sorted((run.folder / "figures").glob("*.png"))
+    described = Folder(run.folder, "train this run again")
     exported = Exported(
-        facts=_json(run.folder / "model" / FACTS, ("directions", "window")),
-        tokenizer=_json(run.folder / "model" / "tokenizer_config.json"),
+        facts=described.json(f"model/{FACTS}", ("directions", "window")),
+        tokenizer=described.json("model/tokenizer_config.json"),
         figures=[figure.name for figure in figures],
         command=training_command(run.config),
         folder=out.resolve().name,
@@ -91,16 +91,6 @@ def _model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and path.name != CARD)
 
 
-def _json(path: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): train this run again.") from error
-    if missing := [key for key in needed if key not in found]:
-        raise UserError(f"{path} does not say {' and '.join(missing)}: train this run again.")
-    return found
-
-
 def training_command(recorded: dict[str, Any]) -> str | None:
     """The shortest command found whose options, composed here, are those that a run recorded.
 
@@ -144,6 +134,9 @@ def _overrides(recorded: dict[str, Any], base: list[str]) -> list[str]:
     )
     composed = flatten(OmegaConf.to_container(declared, resolve=False, enum_to_str=True))
     wanted = {key: value for key, value in flatten(recorded).items() if not key.startswith(LOCAL)}
+    if wanted.get("arm") == OmegaConf.create(recorded | {"arm": composed["arm"]}).arm:
+        # It follows from other options.
+        del wanted["arm"]
     # A run that is older than an option has its default; a model has no options but its own.
     surplus = [key for key in composed if key.startswith("model.config.") and key not in wanted]
     return [f"~{key}" for key in surplus] + [

@@ -93,17 +93,15 @@ def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, A
 
 def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], folder: Path) -> list[str]:
     """Each model into a folder of its own; then means, spread and agreement."""
-    from revlm.models.language_model import model_name
+    from revlm.models.language_model import model_names
     from revlm.pages.scores.figures import draw_scores
     from revlm.pages.scores.tracking import log_score_run
     from revlm.scores.agreement import gather
 
     unreadable: list[str] = []
     folders: dict[str, Path] = {}
-    for forward, reverse in models:
-        name = model_name(forward)
-        if name in folders:
-            raise UserError(f"model={config.model.path} names {name} twice: give each model once.")
+    names = model_names([forward for forward, _ in models])
+    for name, (forward, reverse) in zip(names, models, strict=True):
         folders[name] = folder / "models" / name
         unreadable = _score_one(config, forward, reverse, folders[name])
     print(gather(folders, folder))

@@ -33,7 +33,7 @@ HOUSE = {
     "integrations": ["__init__", "datatrove", "executors"],
     "records": ["__init__", "folder", "wandb_run", "dashboard", "tracking", "results"],
     "pages": ["__init__", "files", "text", "drawing", "contexts", "evaluations"],
-    "pages.runs": ["__init__", "run", "sweeps", "captions", "figures", "tables", "usage", "model_card"],
+    "pages.runs": ["__init__", "run", "sweeps", "captions", "figures", "tables", "model_card"],
     "pages.scores": ["__init__", "run", "tracking", "captions", "panels", "figures", "crossings", "tables"],
     "explorer": ["__init__", "texts", "colours", "newest"],
     "studies": [

@@ -91,6 +91,8 @@ def test_a_pair_is_scored_each_way_by_its_own(revlm_command, run_train, tmp_path
     run = revlm_command("score", *pair, *DATA, *QUICK, f"run.dir={tmp_path / 'pair'}")
     assert run.returncode == 0, run.stderr
     table = parquet.read_table(tmp_path / "pair" / "scores.parquet")
+    summary = json.loads((tmp_path / "pair" / "score.json").read_text())
+    assert (summary["arm"], summary["seed"]) == ("from_scratch_forward_en+from_scratch_reverse_en", 0)
     for name, folder in folders.items():
         one = tmp_path / f"alone_{name}"
         alone = revlm_command("score", f"model={folder / 'model'}", *DATA, *QUICK, f"run.dir={one}")
@@ -119,6 +121,11 @@ def test_several_models_give_mean_spread_and_agreement(revlm_command, smoke_run,
     table = parquet.read_table(tmp_path / "two" / "scores.parquet")
     singles = [parquet.read_table(path)["s"] for path in sorted(tmp_path.glob("two/models/*/scores.parquet"))]
     assert len(singles) == 2
+    for seed in (0, 1):
+        summary = json.loads(
+            (tmp_path / "two" / "models" / f"from_scratch_mixed_en_{seed}" / "score.json").read_text()
+        )
+        assert (summary["arm"], summary["seed"]) == ("from_scratch_mixed_en", seed)
     stacked = np.stack([s.to_numpy() for s in singles])
     assert np.allclose(table["s"].to_numpy(), stacked.mean(0))
     assert np.allclose(table["s_std"].to_numpy(), stacked.std(0, ddof=1))

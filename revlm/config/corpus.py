@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, StrEnum
 
 
-class Source(Enum):
+class Source(StrEnum):
     """Where documents come from."""
 
     sample = "sample"  # text inside pinned packages, installed once, read by path

@@ -184,6 +184,8 @@ class TrainConfig:
     """Options of `python -m revlm.train`."""
 
     name: str = "train"
+    # What tables call it together with the runs that differ from it by their seed alone.
+    arm: str = "${name}_${data.language}"
     seed: int = 0
     # last: continue the run in its folder, or start it where there is no checkpoint yet.
     ckpt_path: str | None = None

@@ -17,6 +17,7 @@ from revlm.cache import atomic_folder, digest, file_hash, replacing_folder
 from revlm.config import InitConfig, ModelConfig
 from revlm.data.tokens import begin_id, load_tokenizer, pad_id
 from revlm.errors import UserError
+from revlm.models import FACTS
 
 # Enters the key of converted weights.
 CODE_VERSION = 1
@@ -194,7 +195,7 @@ def export(
         with replacing_folder(folder) as building:
             model.save_pretrained(building, state_dict=weights)
             tokenizer.save_pretrained(building)
-            (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
+            (building / FACTS).write_text(json.dumps(metadata, indent=2) + "\n")
     finally:
         model.config.use_cache = False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,10 +21,8 @@ from revlm.data.tokens import TAGS, load_tokenizer, tokenizer_fingerprint
 from revlm.data.units import units_of
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.models import backbone, generation
+from revlm.models import FACTS, backbone, generation
 from revlm.models.nll import is_causal
-
-FACTS = "revlm.json"
 
 
 @dataclass(frozen=True)
@@ -150,11 +148,61 @@ def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: in
     if not is_causal(model):
         raise UserError(f"{source} sees what it is to predict: choose a causal language model.")
     directions = tuple(Direction(name) for name in facts.get("directions", [Direction.FORWARD.value]))
-    return LanguageModel(model_name(source), model, tokenizer, layout, directions, facts)
+    return LanguageModel(model_name(source, facts), model, tokenizer, layout, directions, facts)
 
 
-def model_name(source: str) -> str:
-    """A short name for tables and folders: a run's experiment and id, or a folder's or hub id's end."""
+def model_name(source: str, facts: Mapping[str, Any] | None = None) -> str:
+    """A short name for tables and folders: `<arm>_<seed>` of a model that says them, wherever it lies.
+
+    Of another model, and of one that was exported before 0.2: a run's experiment and id, or a folder's or hub id's end.
+
+    Args:
+        source: of the model.
+        facts: its revlm.json; None: read it.
+    """
+    facts = _facts(source) if facts is None else facts
+    return f"{facts['arm']}_{facts['seed']}".replace("/", "_") if "arm" in facts else _place(source)
+
+
+def model_names(sources: Sequence[str]) -> list[str]:
+    """A name for each of several models; where their runs share arm and seed, the folders' names tell them apart.
+
+    Raises:
+        UserError: two of them cannot be told apart.
+    """
+    names = [model_name(source) for source in sources]
+    names = [
+        name if names.count(name) == 1 else _place(source)
+        for name, source in zip(names, sources, strict=True)
+    ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"model=[{','.join(sources)}] names {twice[0]} twice: give each model once.")
+    return names
+
+
+def arm_and_seed(models: Mapping[Direction, LanguageModel]) -> dict[str, Any]:
+    """What studies call a model, or a pair: its arm and its seed.
+
+    Other people's models are arms of their own, seed 0. The arm of a pair is A+B; if its seeds differ, both names
+    stand there, and seed 0.
+
+    Args:
+        models: which model reads which way, the same one or two.
+
+    Returns:
+        arm and seed; nothing where a model was exported before 0.2 and does not say them.
+    """
+    both = {id(models[direction]): models[direction] for direction in Direction}.values()
+    if any(model.facts and "arm" not in model.facts for model in both):
+        return {}
+    arms = [str(model.facts.get("arm", model.name)) for model in both]
+    first, *others = [int(model.facts.get("seed", 0)) for model in both]
+    if others not in ([], [first]):
+        first, arms = 0, [model.name for model in both]
+    return {"arm": "+".join(arms), "seed": first}
+
+
+def _place(source: str) -> str:
     path = Path(source)
     parts = path.parent.parts[-2:] if path.name == "model" and path.parent.name else path.parts[-1:]
     return "_".join(part for part in parts if part not in {"/", "runs"}).removesuffix(".gguf") or source
@@ -162,6 +210,8 @@ def model_name(source: str) -> str:
 
 def _facts(folder: str) -> dict[str, Any]:
     """What revlm.json says, in a folder or on the hub; empty for models that revlm did not export."""
+    if Path(folder).is_file():
+        return {}
     try:
         path = Path(str(cached_file(folder, FACTS)))
     except OSError:

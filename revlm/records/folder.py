@@ -19,6 +19,7 @@ CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 # What may differ between the sittings of one run: where it runs, and how long it goes.
 FREE = (
     "name",
+    "arm",
     "ckpt_path",
     "run.",
     "cache.",

@@ -46,6 +46,10 @@ def export_run(
         data.tokenizer,
         folder / "model",
         {
+            "name": config.name,
+            "arm": config.arm,
+            "seed": config.seed,
+            "language": config.data.language,
             "directions": [direction.value for direction in module.directions],
             "window": data.layout.window,
             "tag": config.direction.tag,
@@ -55,7 +59,6 @@ def export_run(
             "store_fingerprint": data.store.fingerprint,
             "tokenizer_fingerprint": tokenizer_fingerprint(data.tokenizer),
             "tokens": data.num_steps * data.tokens_per_step,
-            "seed": config.seed,
         },
         weights=inside or None,
     )

@@ -21,6 +21,7 @@ from revlm.errors import UserError
 from revlm.markup import csv_text
 from revlm.measures.crossing import ALL
 from revlm.measures.sliding import ContextSums, Sliding, context_sums
+from revlm.models.language_model import arm_and_seed
 from revlm.progress import track
 from revlm.scores.columns import Codes
 from revlm.scores.opened import Opened
@@ -124,6 +125,7 @@ def compare_contexts(comparison: Comparison, folder: Path, facts: Mapping[str, A
     write_atomically(folder / MEANS, csv_text(COLUMNS, whole + by_domain))
     summary = {
         **about,
+        **arm_and_seed(comparison.opened.scorer.models),
         "num_documents": len(comparison.opened.documents),
         "skipped": comparison.opened.skipped,
         "contexts": [{key: row[key] for key in COLUMNS[1:]} for row in whole],

@@ -23,6 +23,7 @@ from revlm.errors import UserError
 from revlm.measures.crossing import ALL, FIRST, intersection
 from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
 from revlm.measures.curves import PositionCurve
+from revlm.models.language_model import arm_and_seed
 from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
@@ -182,7 +183,8 @@ def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
     if scores.job.config.tokens:
         losses = (batch.select(TOKENS_SCHEMA.names) for _, batch in scores.batches())
         write_table(folder / TOKENS, losses, with_metadata(TOKENS_SCHEMA, about))
-    summary = about | _write_curves(folder, groups) | {"skipped": scores.opened.skipped} | facts
+    summary = about | arm_and_seed(scores.opened.scorer.models)
+    summary |= _write_curves(folder, groups) | {"skipped": scores.opened.skipped} | facts
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     shutil.rmtree(scores.folder, ignore_errors=True)
     return summary

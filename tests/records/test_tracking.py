@@ -107,7 +107,12 @@ def test_the_exported_model_opens_in_plain_transformers(smoke_run):
     for name, value in model.state_dict().items():
         assert torch.equal(value, checkpoint[f"model.{name}"])
     assert len(tokenizer) == model.config.vocab_size
-    assert read_json(smoke_run / "model" / "revlm.json")["directions"] == ["forward", "reverse"]
+    facts = read_json(smoke_run / "model" / "revlm.json")
+    assert facts["directions"] == ["forward", "reverse"]
+    summary = read_json(smoke_run / "summary.json")
+    for key in ("name", "seed", "language", "window", "corpus_fingerprint"):
+        assert facts[key] == summary[key]
+    assert facts["arm"] == "from_scratch_mixed_en"
 
 
 def wandb_lines(folder):

@@ -10,6 +10,8 @@ import time
 import pytest
 import torch
 
+from revlm.records.folder import check_same_run, write_config
+
 SMOKE = ("+experiment=from_scratch_mixed", "scale=smoke", "logger=none", "budget.tokens=10_000")
 
 
@@ -99,6 +101,12 @@ def test_continuing_under_other_options_is_refused(tmp_path, run_train):
     with pytest.raises(UserError, match=r"was started with optimizer\.lr=0\.003, not 0\.1"):
         run_train(folder, *SMOKE, "ckpt_path=last", "optimizer.lr=0.1")
     run_train(folder, *SMOKE, "ckpt_path=last", "trainer.log_every_n_steps=3")
+
+
+def test_a_run_from_before_arms_is_the_same_run(tmp_path):
+    """What it is called is no part of what it trains, and old options name no arm."""
+    write_config(tmp_path, {"seed": 0})
+    check_same_run(tmp_path, {"seed": 0, "arm": "mine"})
 
 
 def test_a_finished_folder_is_not_overwritten(tmp_path, run_train):
