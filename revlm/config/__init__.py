@@ -20,7 +20,7 @@ from revlm.config.generation import ExportConfig, GenerateConfig, Reading, Readi
 from revlm.config.reporting import CollectConfig, DashboardConfig, ReportConfig
 from revlm.config.scoring import ContextsConfig, Executor, ModelSource, ScoreConfig, SlurmConfig
 from revlm.config.selection import Rule, RuleConfig, SelectConfig
-from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig
+from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig, RunConfig
 from revlm.config.training import (
     BudgetConfig,
     DirectionConfig,
@@ -31,7 +31,6 @@ from revlm.config.training import (
     Module,
     OptimizerConfig,
     OptimizerName,
-    RunConfig,
     Schedule,
     Strategy,
     TokenizerConfig,

@@ -82,7 +82,7 @@ class Comparison:
             UserError: either cannot be had, or every document is too short.
         """
         sliding = Sliding.checked(config.window, config.stride)
-        cache = Path(config.cache.dir).expanduser()
+        cache = Path(config.cache.dir)
         corpus = load_corpus(config.data, cache)
         scorer = Scorer.open(
             forward,

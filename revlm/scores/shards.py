@@ -71,7 +71,7 @@ class ShardedScores:
             UserError: either cannot be had, or every document is too short.
         """
         self.job, config = job, job.config
-        self.cache = Path(config.cache.dir).expanduser()
+        self.cache = Path(config.cache.dir)
         self.corpus: Corpus = load_corpus(config.data, self.cache)
         self.scorer = Scorer.open(
             job.forward,
