@@ -19,21 +19,12 @@ from revlm.config.marks import PATH, SHORT, VERBATIM, at_home, marked
 from revlm.errors import UserError
 from revlm.mistakes import check_given, mistake
 
-__all__ = [
-    "compose",
-    "conf_dir",
-    "declared",
-    "for_hydra",
-    "plain",
-    "quoted",
-    "register",
-    "run",
-    "tell_unreadable",
-]
+__all__ = ["compose", "conf_dir", "declared", "plain", "register", "run"]
 
 # Hydra's own paths that a command line may set.
 HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir")
-INTERRUPTED, NOBODY_READS = 130, 141
+# What a shell reports of a process that wrote to a closed pipe.
+NOBODY_READS = 141
 
 
 def run(task: Callable[[Any], None]) -> NoReturn:
@@ -55,7 +46,7 @@ def run(task: Callable[[Any], None]) -> NoReturn:
         if refused:
             print(f"error: {refused}", file=sys.stderr)
     except KeyboardInterrupt:
-        _leave(INTERRUPTED)
+        _leave(130)
     except SystemExit as end:
         # Hydra's way to end --help.
         _leave(end.code)
@@ -146,7 +137,8 @@ def _expanded(value: str) -> str:
 
     def at_its_place(found: re.Match[str]) -> str:
         before, quote, user, bare = found.groups()
-        return f"{before}{quote}{at_home(user)}" if quote else before + quoted(at_home(bare))
+        home: str = at_home(user or bare)
+        return f"{before}{quote}" + home.replace(quote, f"\\{quote}") if quote else before + quoted(home)
 
     return re.sub(r"""(^|[,[(]\s*)(?:(['"])(~[^/'"]*)|(~[^],[()]*))""", at_its_place, value)
 
