@@ -17,7 +17,7 @@ from filelock import FileLock
 
 def default_cache() -> Path:
     """Where `cache.dir` points unless it is set."""
-    return Path(os.environ.get("REVLM_CACHE", Path.home() / ".cache" / "revlm"))
+    return Path(os.environ.get("REVLM_CACHE", "~/.cache/revlm")).expanduser()
 
 
 def digest(*parts: Any) -> str:

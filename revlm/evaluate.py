@@ -12,6 +12,7 @@ from revlm.checks import check
 from revlm.config import EvaluateConfig, QuestionReading
 from revlm.direction import Direction
 from revlm.errors import UserError
+from revlm.sources import each_model
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -25,7 +26,7 @@ LONGEST_FOLDER_NAME = 120
 def evaluate(config: EvaluateConfig) -> None:
     """Each model in each direction; the table on the terminal, the folder last."""
     check(config)
-    readings, sources = _readings(config), _models(config)
+    readings, sources = _readings(config), each_model(config.model)
     if not sys.stderr.isatty():
         # lm-eval's own bars ask nobody whether someone sees them.
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -61,21 +62,6 @@ def _readings(config: EvaluateConfig) -> list[QuestionReading]:
     if not names or not config.tasks:
         raise UserError("nothing to do: give at least one of tasks= and one direction=.")
     return [QuestionReading(name) for name in dict.fromkeys(names)]
-
-
-def _models(config: EvaluateConfig) -> list[str]:
-    source = config.model
-    if source.forward is not None or source.reverse is not None:
-        raise UserError(
-            "model.forward= and model.reverse= are for scoring: evaluate takes model=, or a list."
-        )
-    names = source.path if isinstance(source.path, list) else [source.path]
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(
-            f"model={source.path}: name a run's model/ folder, an export, a hub id, or smollm2; "
-            "or a list such as model=[A,B]."
-        )
-    return [cli.known_model(name) for name in dict.fromkeys(names)]
 
 
 def _arm(folder: Path, lm: LanguageModel, reading: QuestionReading, *, alone: bool) -> Path:
@@ -151,4 +137,4 @@ def _log(config: EvaluateConfig, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(evaluate, schema=EvaluateConfig, config_name="evaluate", short=["model.path", "direction.name"])
+    cli.run(evaluate)

@@ -8,13 +8,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revlm import cli
+from revlm.composition import choices
 from revlm.config import ExportConfig, TrainConfig
 from revlm.errors import UserError
 from revlm.models import FACTS
@@ -101,11 +100,11 @@ def training_command(recorded: dict[str, Any]) -> str | None:
         A shell line, or None where no command of this version gives the same options.
     """
     name, model = str(recorded["name"]), str(recorded.get("model", {}).get("name"))
-    experiment = [f"+experiment={name}"] if name in _choices("experiment") else []
+    experiment = [f"+experiment={name}"] if name in choices("experiment") else []
     bases = [
         [*experiment, f"scale={scale}", *named]
-        for scale in _choices("scale")
-        for named in ([], *([[f"model={model}"]] if model in _choices("model") else []))
+        for scale in choices("scale")
+        for named in ([], *([[f"model={model}"]] if model in choices("model") else []))
     ]
     candidates = [base + _overrides(recorded, base) for base in bases]
     command = min(candidates, key=len)
@@ -118,20 +117,12 @@ def training_command(recorded: dict[str, Any]) -> str | None:
     return shlex.join(["python", "-m", "revlm.train", *command])
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (cli.conf_dir() / group).glob("*.yaml"))
-
-
 def _overrides(recorded: dict[str, Any], base: list[str]) -> list[str]:
     """What must stand behind `base` on the command line to give the recorded options."""
     from revlm.records.folder import flatten
 
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-        config = hydra.compose("train", overrides=base)
-    declared = OmegaConf.merge(
-        OmegaConf.structured(TrainConfig), OmegaConf.to_container(config, resolve=False)
-    )
+    config = OmegaConf.to_container(cli.compose("train", base), resolve=False)
+    declared = OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
     composed = flatten(OmegaConf.to_container(declared, resolve=False, enum_to_str=True))
     wanted = {key: value for key, value in flatten(recorded).items() if not key.startswith(LOCAL)}
     if wanted.get("arm") == OmegaConf.create(recorded | {"arm": composed["arm"]}).arm:
@@ -153,10 +144,9 @@ def _spelt(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_spelt, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w./-]*", value):
-        # Hydra reads a backslash only before a quote.
-        return "'" + re.sub(r"(\\*)'", r"\1\1\'", value) + "'"
+        return cli.quoted(value)
     return str(value)
 
 
 if __name__ == "__main__":
-    cli.run(export, schema=ExportConfig, config_name="export")
+    cli.run(export)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from revlm import cli
 from revlm.checks import check
 from revlm.config import Executor, ScoreConfig
-from revlm.errors import UserError
+from revlm.sources import readers
 
 if TYPE_CHECKING:
     from revlm.scores.shards import Job
@@ -19,23 +18,18 @@ if TYPE_CHECKING:
 def score(config: ScoreConfig) -> None:
     """One model, a pair, or several of either, over one corpus."""
     check(config)
-    models = cli.scored_models(config.model)
+    models = readers(config.model)
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)
     with run_folder.claim(folder):
         run_folder.write_config(folder, cli.plain(config))
         if len(models) == 1:
-            unreadable = _score_one(config, *models[0], folder)
+            unreadable = _score_one(config, *models.popitem()[1], folder)
         else:
             unreadable = _score_several(config, models, folder)
     print(folder)
-    if unreadable:
-        for line in unreadable:
-            print(f"unreadable: {line}", file=sys.stderr)
-        raise UserError(
-            f"{len(unreadable)} file(s) could not be read; everything else is scored, in {folder}."
-        )
+    cli.tell_unreadable(unreadable, f"everything else is scored, in {folder}.")
 
 
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
@@ -91,19 +85,16 @@ def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, A
     return []
 
 
-def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], folder: Path) -> list[str]:
+def _score_several(config: ScoreConfig, models: dict[str, tuple[str, str | None]], folder: Path) -> list[str]:
     """Each model into a folder of its own; then means, spread and agreement."""
-    from revlm.models.language_model import model_names
     from revlm.pages.scores.figures import draw_scores
     from revlm.pages.scores.tracking import log_score_run
     from revlm.scores.agreement import gather
 
     unreadable: list[str] = []
-    folders: dict[str, Path] = {}
-    names = model_names([forward for forward, _ in models])
-    for name, (forward, reverse) in zip(names, models, strict=True):
-        folders[name] = folder / "models" / name
-        unreadable = _score_one(config, forward, reverse, folders[name])
+    folders = {name: folder / "models" / name for name in models}
+    for name, pair in models.items():
+        unreadable = _score_one(config, *pair, folders[name])
     print(gather(folders, folder))
     draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
@@ -111,4 +102,4 @@ def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], fo
 
 
 if __name__ == "__main__":
-    cli.run(score, schema=ScoreConfig, config_name="score", short=["model.path"])
+    cli.run(score)

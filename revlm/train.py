@@ -7,6 +7,7 @@ from typing import Any
 
 from revlm import cli
 from revlm.checks import check
+from revlm.composition import LAST_CHECKPOINT
 from revlm.config import Strategy, TrainConfig
 from revlm.errors import UserError
 
@@ -54,7 +55,7 @@ def _train(config: TrainConfig, folder: Path) -> None:
 
 def _checkpoint(config: TrainConfig, folder: Path) -> Path | None:
     """The checkpoint to continue from; None to start afresh."""
-    last = folder / cli.LAST_CHECKPOINT
+    last = folder / LAST_CHECKPOINT
     if config.ckpt_path is None or last.exists():
         return last if config.ckpt_path else None
     print(f"no checkpoint in {folder} yet: starting afresh.", flush=True)
@@ -115,4 +116,4 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
 
 
 if __name__ == "__main__":
-    cli.run(train, schema=TrainConfig, config_name="train")
+    cli.run(train)

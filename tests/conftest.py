@@ -5,15 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 
 from revlm import cli, train
-from revlm.config import DataConfig, ModelConfig, TrainConfig
+from revlm.config import DataConfig, ModelConfig
 from revlm.data.corpus import load_corpus
 from revlm.data.layout import Layout
 from revlm.data.split import split_mask
@@ -109,13 +108,7 @@ def circling_lm(tokenizer):
 @pytest.fixture(scope="session")
 def compose():
     """Options as the command line would make them."""
-    cli.register()
-
-    def composed(*overrides: str):
-        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-            return hydra.compose("train", overrides=list(overrides), return_hydra_config=True)
-
-    return composed
+    return lambda *overrides: cli.compose("train", overrides, return_hydra_config=True)
 
 
 @pytest.fixture(scope="session")
@@ -128,10 +121,7 @@ def run_train(compose, cache_dir):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
         del config.hydra
-        declared = OmegaConf.merge(
-            OmegaConf.structured(TrainConfig), OmegaConf.to_container(config, resolve=True)
-        )
-        train.train(OmegaConf.to_object(declared))
+        train.train(cli.declared("train", config))
         return folder
 
     yield run

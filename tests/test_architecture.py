@@ -42,8 +42,8 @@ HOUSE = {
         "quality", "selected", "catalogue", "pages", "html",
     ],
     "doors": [
-        "cli", "train", "score", "contexts", "generate", "export", "select", "evaluate", "collect", "report",
-        "dashboard",
+        "composition", "sources", "mistakes", "cli", "train", "score", "contexts", "generate", "export", "select",
+        "evaluate", "collect", "report", "dashboard",
     ],
 }  # fmt: skip
 RANK = {

@@ -13,7 +13,6 @@ import pytest
 from pyarrow import parquet
 
 from revlm import cli, score
-from revlm.config import ScoreConfig
 from revlm.errors import UserError
 
 DATA = ("data=sample", "data.domains=[finance,bbc_news,drama]", "data.max_bytes_per_domain=60000")
@@ -190,18 +189,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(revlm_command, model):
 @pytest.fixture
 def composed_score(cache_dir):
     """Options as the command line would make them."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    cli.register()
-
-    def composed(*overrides: str) -> ScoreConfig:
-        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-            config = hydra.compose("score", overrides=list(overrides))
-        plain = OmegaConf.to_container(config, resolve=True)
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ScoreConfig), plain))
-
-    return composed
+    return lambda *overrides: cli.declared("score", cli.compose("score", overrides))
 
 
 def test_the_same_options_name_the_same_folder(composed_score):

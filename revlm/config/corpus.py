@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+
+from revlm.config.marks import PATH
 
 
 class Source(StrEnum):
@@ -93,7 +95,7 @@ class CorpusConfig:
     max_bytes: int | None = None
     max_documents: int | None = None
     # files, shuffled_words, markov: a glob. hub: a dataset id or a local folder.
-    path: str | None = None
+    path: str | None = field(default=None, metadata=PATH)
     format: TextFormat = TextFormat.auto
     unreadable: Unreadable = Unreadable.refuse
     # Put behind each document copies that are damaged in these ways, each at three levels; not

@@ -55,7 +55,7 @@ def find_files(config: CorpusConfig) -> list[InputFile]:
         raise UserError(
             "data=files reads nothing without a path: set data.path to a file, a folder or a glob."
         )
-    pattern = Path(config.path).expanduser()
+    pattern = Path(config.path)
     is_folder = pattern.is_dir()
     root, paths = _match(pattern)
     files = []

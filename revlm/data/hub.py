@@ -37,7 +37,7 @@ def read_hub(config: CorpusConfig) -> Iterator[Document]:
 def _open(config: CorpusConfig, path: str) -> Any:
     import datasets
 
-    local = Path(path).expanduser()
+    local = Path(path)
     where = f"data.path={path}"
     if not local.is_dir():
         _probe(path)

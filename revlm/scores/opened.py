@@ -53,7 +53,7 @@ class Opened:
         Raises:
             UserError: the model or the corpus cannot be read, or every document is too short.
         """
-        cache = Path(config.cache.dir).expanduser()
+        cache = Path(config.cache.dir)
         corpus = load_corpus(config.data, cache)
         scorer = Scorer.open(
             forward,

@@ -103,7 +103,7 @@ def find_tables(scores: str) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    path = Path(scores).expanduser()
+    path = Path(scores)
     if (path / SCORES).is_file():
         return [path / SCORES]
     if path.is_file():

@@ -20,7 +20,7 @@ def build_datamodule(config: TrainConfig) -> TokenStreamDataModule:
     Raises:
         UserError: `init=pretrained` names nothing that is there.
     """
-    cache = Path(config.cache.dir).expanduser()
+    cache = Path(config.cache.dir)
     pretrained = None
     if config.init.kind is Init.pretrained:
         pretrained = backbone.pretrained_folder(config.model, config.init, cache)
