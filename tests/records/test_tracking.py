@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from revlm.records.tracking import LocalRecord
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revlm import keys
-from revlm.records.tracking import LocalRecord
 
 CONTRACT = (
     "config.yaml",
