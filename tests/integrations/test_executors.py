@@ -71,9 +71,9 @@ def test_a_missing_shard_is_never_merged_over(make_job):
         executors.check_complete(scores)
 
 
-def test_without_sbatch_slurm_says_so(make_job, monkeypatch):
+def test_without_sbatch_slurm_says_so(make_job, tmp_path, monkeypatch):
     """A laptop has no Slurm; the scripts can be written all the same."""
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"slurm\.dry_run=true"):
         executors.submit_to_slurm(make_job("none"), [0], 1, SlurmConfig(), {})
 
