@@ -24,7 +24,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from revlm import config as schemas
 from revlm.cache import digest
-from revlm.errors import UserError
+from revlm.errors import UserError, missing_extra
 
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
@@ -224,6 +224,8 @@ def _mistake(error: Exception, config_name: str, places: Sequence[str] = (".",))
         return error
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(_explain(error, config_name))
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
+        return missing
     if _is_full_disk(error):
         return UserError(no_space(places))
     if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
@@ -249,6 +251,8 @@ def _explain(error: Exception, config_name: str) -> str:
     everything = f"All options: python -m revlm.{config_name} --help"
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and name.startswith(("joblib", "submitit")):
+            return f"{group}={name} is not installed: pip install 'revlm[cluster]'"
         near = _nearest(name, error.options)
         return f"{group}={name}: there is no such choice.{near} Choices: {', '.join(error.options)}."
     # Hydra wraps what OmegaConf says; the inner one knows the key and the type.

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pyarrow import parquet
+from tqdm import tqdm
 
 from revlm.cache import write_atomically
 from revlm.config import ScoreConfig
@@ -30,6 +31,7 @@ from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.scoring import Scorer, TokenLosses, document_scores, select
 from revlm.measures.text_statistics import compression_ratio, repeated_ngrams, type_token_ratio
+from revlm.progress import track
 from revlm.scores.table import SCHEMA, write_table
 
 # Raise it when the same model and corpus would give other numbers.
@@ -236,6 +238,19 @@ def score_shards(job: Job, shards: Sequence[int], threads: int) -> None:
     for shard in shards:
         if not scores.is_complete(shard):
             scores.score(shard)
+
+
+def score_here(scores: ShardedScores, shards: Sequence[int]) -> None:
+    """Score shards in this process, with progress by batch."""
+    with progress(scores) as bar:
+        for shard in shards:
+            scores.score(shard, on_tokens=bar.update)
+
+
+def progress(scores: ShardedScores) -> tqdm:
+    """Progress in tokens read, each direction counted."""
+    total = int(scores.store.lengths[scores.documents].sum())
+    return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 
 def file_hash(path: Path) -> str:
