@@ -1,5 +1,17 @@
 """The one exception that speaks to the user."""
 
+# Modules that a plain install lacks, and the extra of pyproject.toml that brings each.
+EXTRAS = {
+    "lm_eval": "evaluate",
+    "datatrove": "cluster",
+    "dill": "cluster",
+    "loguru": "cluster",
+    "multiprocess": "cluster",
+    "ray": "cluster",
+    "wandb_workspaces": "dashboard",
+    "gradio": "explore",
+}
+
 
 class UserError(Exception):
     """Something the user can mend.
@@ -14,3 +26,11 @@ class UserError(Exception):
 
 class UnreadableFileError(UserError):
     """A file that is damaged; others beside it may be whole."""
+
+
+def missing_extra(error: ModuleNotFoundError) -> UserError | None:
+    """What to install for a module that is not there; None for modules that no extra brings."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return None
+    return UserError(f"{module} is not installed: pip install 'revlm[{EXTRAS[module]}]'")

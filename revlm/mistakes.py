@@ -15,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revlm.composition import compose, groups
-from revlm.errors import UserError
+from revlm.errors import UserError, missing_extra
 
 
 def mistake(error: Exception, command: str, places: Sequence[str] = (".",)) -> UserError:
@@ -30,6 +30,8 @@ def mistake(error: Exception, command: str, places: Sequence[str] = (".",)) -> U
         return error
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(_explain(error, command))
+    if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
+        return missing
     if _is_full_disk(error):
         return UserError(_no_space(places))
     if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
@@ -80,6 +82,8 @@ def _explain(error: Exception, command: str) -> str:
     """What is wrong, the nearest right name, and where all of them are listed."""
     if isinstance(error, MissingConfigException) and error.options and error.missing_cfg_file:
         group, _, name = error.missing_cfg_file.rpartition("/")
+        if group == "hydra/launcher" and name.startswith(("joblib", "submitit")):
+            return f"{group}={name} is not installed: pip install 'revlm[cluster]'"
         near = _nearest(name, error.options)
         return f"{group}={name}: there is no such choice.{near} Choices: {', '.join(error.options)}."
     # Hydra wraps what OmegaConf says; the inner one knows the key and the type.

@@ -34,14 +34,13 @@ def score(config: ScoreConfig) -> None:
 
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
     """Score with one model or pair; returns the files that could not be read."""
-    from revlm.integrations import executors
     from revlm.pages.scores.figures import draw_scores
     from revlm.pages.scores.run import read_score_run, score_table
     from revlm.pages.scores.tracking import log_score_run
     from revlm.records.results import commit, versions
     from revlm.scores.confounds import write_confounds
     from revlm.scores.merge import check_room, merge
-    from revlm.scores.shards import Job, ShardedScores, check_identity
+    from revlm.scores.shards import Job, ShardedScores, check_identity, score_here
     from revlm.scores.table import SUMMARY
 
     job = Job(config, forward, reverse, folder)
@@ -56,8 +55,10 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
         if config.executor is Executor.slurm and shards:
             return _submit(config, job, shards, facts)
         if config.executor is Executor.local and config.workers == 1:
-            executors.score_here(scores, shards)
+            score_here(scores, shards)
         elif shards:
+            from revlm.integrations import executors
+
             executors.score_by_workers(scores, shards, config.executor, config.workers)
         seconds = time.perf_counter() - started
         tokens = 2 * sum(scores.num_tokens(shard) for shard in shards)

@@ -1,8 +1,11 @@
 """Real text, a real tokenizer trained on it, and small models: shared by all tests."""
 
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,11 @@ TINY = {
 }
 # Texts that go round in circles: whatever stands before or after a piece of one is known.
 WORDS, CHARACTERS = " a b c d", "今天很好"
+
+
+def pytest_addoption(parser):
+    """Commands start from a process that has the libraries imported already, unless --fresh is given."""
+    parser.addoption("--fresh", action="store_true", help="start each command as a new Python (slow)")
 
 
 def pytest_collection_modifyitems(items):
@@ -136,12 +144,37 @@ def smoke_run(run_train, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def revlm_command(cache_dir):
+def python(request):
+    """A program that runs `-m revlm.NAME ARGUMENTS` in a process of its own, without waiting for libraries."""
+    if request.config.getoption("--fresh") or not hasattr(os, "fork"):
+        yield sys.executable
+        return
+    warm = Path(__file__).with_name("warm.py")
+    # Not below tmp_path: the address of a socket has to be short.
+    with tempfile.TemporaryDirectory() as folder:
+        address, program, log = (Path(folder) / name for name in ("socket", "python", "log"))
+        program.write_text(
+            f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(warm), str(address)])} "$@"\n'
+        )
+        program.chmod(0o755)
+        with log.open("w") as file:
+            command = [sys.executable, "-P", str(warm), "serve", str(address)]
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        while not address.exists():
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield str(program)
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def revlm_command(cache_dir, python):
     """Start `python -m revlm.NAME ARGUMENTS` as a user would."""
 
     def run(name: str, *arguments: str, check: bool = False, cwd: Path | None = None, **env: str):
         return subprocess.run(
-            [sys.executable, "-m", f"revlm.{name}", *arguments],
+            [python, "-m", f"revlm.{name}", *arguments],
             capture_output=True,
             text=True,
             cwd=cwd,

@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -21,14 +20,14 @@ EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 
 @pytest.fixture(scope="module")
-def run_study(tmp_path_factory, cache_dir):
+def run_study(tmp_path_factory, cache_dir, python):
     """Run a study's run.sh at scale=smoke, as `make reproduce` does; studies share their runs."""
     runs = tmp_path_factory.mktemp("reproduce")
 
     def run(name):
         done = subprocess.run(
             [EXPERIMENTS / name / "run.sh", "smoke"],
-            env=os.environ | {"PYTHON": sys.executable, "RUNS": str(runs), "REVLM_CACHE": str(cache_dir)},
+            env=os.environ | {"PYTHON": python, "RUNS": str(runs), "REVLM_CACHE": str(cache_dir)},
             capture_output=True,
             text=True,
             check=False,

@@ -166,10 +166,12 @@ def test_an_unreadable_file_is_named_and_the_rest_goes_on(revlm_command, model, 
     ],
 )
 def test_mistakes_are_refused_with_the_way_out(
-    composed_score, smoke_run, tokenizer, tmp_path, arguments, words
+    composed_score, smoke_run, tokenizer, tmp_path, monkeypatch, arguments, words
 ):
     """What is wrong, and what to do about it, before anything is written."""
     tokenizer.save_pretrained(tmp_path / "other")
+    # Whatever else this machine has, it has no sbatch.
+    monkeypatch.setenv("PATH", str(tmp_path))
     places = {"model": f"model.path={smoke_run / 'model'}", "other": tmp_path / "other"}
     given = [argument.format(**places) for argument in arguments]
     with pytest.raises(UserError, match=re.escape(words)):

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pyarrow import parquet
+from tqdm import tqdm
 
 from revlm.cache import file_hash, write_atomically
 from revlm.config import ScoreConfig
@@ -26,6 +27,7 @@ from revlm.errors import UserError
 from revlm.measures.document_scores import document_scores
 from revlm.measures.scoring import TokenLosses
 from revlm.measures.text_statistics import compression_ratio, repeated_ngrams, type_token_ratio
+from revlm.progress import track
 from revlm.scores.opened import Opened
 from revlm.scores.table import SCHEMA, write_table
 
@@ -193,6 +195,19 @@ def score_shards(job: Job, shards: Sequence[int], threads: int) -> None:
     for shard in shards:
         if not scores.is_complete(shard):
             scores.score(shard)
+
+
+def score_here(scores: ShardedScores, shards: Sequence[int]) -> None:
+    """Score shards in this process, with progress by batch."""
+    with progress(scores) as bar:
+        for shard in shards:
+            scores.score(shard, on_tokens=bar.update)
+
+
+def progress(scores: ShardedScores) -> tqdm:
+    """Progress in tokens read, each direction counted."""
+    total = int(scores.opened.lengths.sum())
+    return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 
 def _token_columns(ids: npt.NDArray[np.integer], losses: TokenLosses) -> dict[str, pa.Array]:

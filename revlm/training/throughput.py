@@ -145,7 +145,7 @@ def flops_per_token(model: PreTrainedModel, row_length: int) -> float:
     config = model.config.get_text_config()
     heads = int(getattr(config, "num_attention_heads", None) or 0)
     size = int(getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0))
-    return 6.0 * multiplied + 12.0 * int(config.num_hidden_layers) * row_length * heads * size
+    return float(6 * multiplied + 12 * int(config.num_hidden_layers) * row_length * heads * size)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
