@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from revlm.pages.evaluations import find_evaluations, read_evaluation
-from tests.records.test_tracking import wandb_records
+from tests.records.test_logger import wandb_records
 
 pytestmark = pytest.mark.process
 

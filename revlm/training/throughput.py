@@ -141,11 +141,11 @@ def flops_per_token(model: PreTrainedModel, row_length: int) -> float:
     multiplied = sum(p.numel() for p in model.parameters() if p.ndim > 1 and id(p) not in lookups)
     head = model.get_output_embeddings()
     if isinstance(head, nn.Module) and id(head.weight) in lookups:
-        multiplied += int(head.weight.numel())  # type: ignore[operator]
+        multiplied += head.weight.numel()  # type: ignore[operator]
     config = model.config.get_text_config()
-    heads = int(getattr(config, "num_attention_heads", None) or 0)
-    size = int(getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0))
-    return float(6 * multiplied + 12 * int(config.num_hidden_layers) * row_length * heads * size)
+    heads = getattr(config, "num_attention_heads", None) or 0
+    size = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
+    return float(6 * multiplied + 12 * config.num_hidden_layers * row_length * heads * size)
 
 
 def peak_flops(device: torch.device, dtype: torch.dtype) -> float:
@@ -182,7 +182,7 @@ def peak_memory_mb(device: torch.device) -> float:
 def device_name(device: torch.device) -> str:
     """A GPU's own name, or such as "cpu (AMD EPYC 7763 64-Core Processor, 2 threads)"."""
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+        return str(torch.cuda.get_device_name(device))
     if device.type != "cpu":
         return str(device)
     return f"cpu ({_processor()}, {torch.get_num_threads()} threads)"

@@ -15,7 +15,7 @@ from revlm.config import ScoreConfig, SelectConfig
 from revlm.errors import UserError
 from revlm.models.language_model import model_name
 from revlm.records.dashboard import adopt, as_json, build
-from tests.records.test_tracking import wandb_lines, wandb_records
+from tests.records.test_logger import wandb_lines, wandb_records
 
 DATA = ("data=sample", "data.domains=[finance,bbc_news,drama]", "data.max_bytes_per_domain=60000")
 SECTIONS = ("Loss by direction", "Gap", "Curves by position", "Intersection by domain", "S", "Selection arms")

@@ -4,17 +4,28 @@ import json
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
+import lightning as L
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from revlm.records.tracking import LocalRecord
+from lightning.pytorch.callbacks import LearningRateMonitor, ThroughputMonitor
+from lightning.pytorch.utilities import rank_zero_only
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revlm import keys
+from revlm.config import LoggerConfig, WandbMode
+from revlm.errors import UserError
+from revlm.measures.curve_files import CURVES, INTERSECTION, INTERVALS
+from revlm.records.logger import RunLogger
+from revlm.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, step_of
+from revlm.training.modules import MixedLM
+from revlm.training.throughput import Clock
+from tests.training.test_modules import datamodule, module
 
 CONTRACT = (
     "config.yaml",
@@ -55,6 +66,7 @@ def test_the_summary_is_the_last_validation(smoke_run):
         [r for r in rows_of(smoke_run) if keys.VAL_GAP in r][-1],
     )
     assert summary["nll_forward"] == last[keys.VAL_NLL_FORWARD]
+    assert summary["s"] == -summary["gap"]
     assert summary["gap"] == pytest.approx(last[keys.VAL_NLL_REVERSE] - last[keys.VAL_NLL_FORWARD])
     curves = pd.read_csv(smoke_run / "curves.csv")
     assert list(curves.columns) == ["step", "direction", "position", "nll", "count"]
@@ -151,19 +163,160 @@ def test_wandb_gets_curves_as_scalars_and_as_a_chart_and_samples(smoke_run):
     assert any(key.startswith("samples") for key in logged)
 
 
-def test_a_row_is_written_once_and_half_rows_are_dropped(tmp_path):
-    """Continuing forgets what lies behind the checkpoint and what a killed process half wrote."""
-    path = tmp_path / "metrics.jsonl"
-    record = LocalRecord(path)
-    for step in (1, 2, 3):
-        assert record.write({"step": step, "train/nll": 5.0})
-    assert not record.write({"step": 3, "train/nll": 4.0})
-    with path.open("a") as file:
-        file.write('{"step": 4, "train')
-    fresh = LocalRecord(path)
-    fresh.truncate(2)
-    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 2]
-    assert fresh.write({"step": 3, "train/nll": 4.0})
+NONE = LoggerConfig(wandb=WandbMode.none)
+# Four steps of two micro-batches, a checkpoint at steps 1 and 3 and behind the validations at 2 and 4.
+STEPS, ACCUMULATE = 4, 2
+
+
+class Watch(L.Callback):
+    """Looks at the files of a run at every hook, as a process would that continues it after a SIGKILL."""
+
+    def __init__(self, folder):
+        self.folder, self.seen = folder, set()
+
+    def look(self, *args, **kwargs):
+        """Each step up to the checkpoint's has its row, with all that was logged, and none has two."""
+        path = self.folder / "checkpoints" / "last.ckpt"
+        step = step_of(path) if path.exists() else 0
+        self.seen.add(step)
+        rows = [row for row in rows_of(self.folder) if keys.TRAIN_NLL in row]
+        assert [row["step"] for row in rows if row["step"] <= step] == list(range(1, step + 1))
+        assert all("mine" in row for row in rows)
+
+    on_train_batch_start = on_train_batch_end = on_before_zero_grad = on_train_end = look
+    on_validation_start = on_validation_end = on_before_backward = look
+
+
+class Watched(MixedLM):
+    """A module of a user's own, which logs one number more behind all callbacks and looks at the files there."""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.log("mine", float(batch_idx))
+        for callback in self.trainer.callbacks:
+            if isinstance(callback, Watch):
+                callback.look()
+
+
+def fit(folder, lm, data, *callbacks, checkpoint=None, step=-1, **options):
+    """Train a module with a `RunLogger`."""
+    logger = RunLogger(folder, NONE, {}, step=step)
+    last = LastCheckpoint(folder / "checkpoints", accumulate=ACCUMULATE, every_n_steps=1)
+    trainer = L.Trainer(
+        max_epochs=1, accelerator="cpu", logger=logger, log_every_n_steps=1, enable_progress_bar=False,
+        enable_model_summary=False, accumulate_grad_batches=ACCUMULATE, default_root_dir=folder,
+        val_check_interval=STEPS * ACCUMULATE // 2, num_sanity_val_steps=-1 if checkpoint is None else 0,
+        gradient_clip_val=1.0, callbacks=[Clock(), logger, *callbacks, last], plugins=[AtomicCheckpointIO()],
+        **options,
+    )  # fmt: skip
+    trainer.fit(lm, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    return trainer
+
+
+def small(cache_dir):
+    """A corpus for a few steps."""
+    return datamodule(cache_dir, micro_batch_size=8 // ACCUMULATE, validations=2)
+
+
+def test_lightnings_own_monitors_reach_the_record(tiny_lm, cache_dir, tmp_path):
+    """What callbacks and self.log name joins the one row of its step; Lightning leaves no files of its own."""
+    monitors = [
+        LearningRateMonitor(logging_interval="step"),
+        ThroughputMonitor(batch_size_fn=lambda batch: len(batch["input_ids"]), window_size=2),
+    ]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", ".*(flops_per_batch|tensorboardX).*")
+        trainer = fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), *monitors)
+    rows = rows_of(tmp_path)
+    assert [(row["step"], keys.VAL_GAP in row) for row in rows] == [
+        (0, True), (1, False), (2, False), (2, True), (3, False), (4, False), (4, True),
+    ]  # fmt: skip
+    steps = [row for row in rows if keys.TRAIN_NLL in row]
+    assert [row["mine"] for row in steps] == [1.0, 3.0, 5.0, 7.0]
+    for row in steps:
+        assert list(row)[:2] == ["step", "tokens"]
+        assert row["tokens"] == row["step"] * 8 * 65
+        assert row["lr-AdamW/pg1"] == row[keys.TRAIN_LR]
+        assert row["train/samples"] == 8 * row["step"]
+        assert not {"epoch", "v_num"} & set(row)
+    assert steps[-1]["train/device/flops_per_sec"] > 0
+    assert {"validate/batches"} <= set(rows[-1])
+    assert trainer.lightning_module.flops_per_batch == trainer.lightning_module.flops_per_token * 4 * 65
+    files = {path.relative_to(tmp_path).parts[0] for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"metrics.jsonl", "checkpoints", *CURVES.values(), INTERVALS, INTERSECTION}
+
+
+def test_no_checkpoint_runs_ahead_of_the_record(tiny_lm, cache_dir, tmp_path):
+    """At no hook does a checkpoint exist whose own step, with all that it logged, is not in the record."""
+    watch = Watch(tmp_path)
+    fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), watch)
+    assert watch.seen == {0, 1, 2, 3, 4}
+
+
+def test_continuing_forgets_what_lies_behind_the_checkpoint(tiny_lm, cache_dir, tmp_path):
+    """Rows behind it, and half a row of a killed process, are dropped and written again, to the bit."""
+    checkpoint = tmp_path / "checkpoints" / "last.ckpt"
+    kept = tmp_path / "three.ckpt"
+
+    class Keep(L.Callback):
+        def on_validation_start(self, trainer, *args):
+            if trainer.global_step == 4:
+                shutil.copy(checkpoint, kept)
+
+    fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), Keep())
+    before, curves = timeless(tmp_path), (tmp_path / "curves.csv").read_bytes()
+    with (tmp_path / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 5, "train')
+    assert step_of(kept) == 3
+    fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), checkpoint=kept, step=3)
+    assert timeless(tmp_path) == before
+    assert (tmp_path / "curves.csv").read_bytes() == curves
+
+
+def timeless(folder):
+    """Rows without the number that a clock makes."""
+    return [{k: v for k, v in row.items() if k != keys.TOKENS_PER_SECOND} for row in rows_of(folder)]
+
+
+def test_a_failing_step_leaves_no_row(tiny_lm, cache_dir, tmp_path):
+    """The record holds the steps that were taken, and not the numbers of one that stopped the run."""
+
+    class Fails(L.Callback):
+        def on_before_optimizer_step(self, trainer, *args):
+            if trainer.global_step == 2:
+                raise UserError("stop")
+
+    monitor = LearningRateMonitor(logging_interval="step")
+    with pytest.raises(UserError, match="stop"):
+        fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), monitor, Fails())
+    assert [row["step"] for row in rows_of(tmp_path)] == [0, 1, 2, 2]
+
+
+def test_numbers_that_json_lacks_are_null(tiny_lm, cache_dir, tmp_path):
+    """A nan, an infinity and a tensor leave rows that any reader of JSON takes."""
+
+    class Odd(L.Callback):
+        def on_train_batch_end(self, trainer, pl_module, *args):
+            trainer.logger.log_metrics(
+                {"nan": float("nan"), "inf": torch.tensor(torch.inf), "one": torch.ones(1)}
+            )
+
+    fit(tmp_path, module(Watched, tiny_lm), small(cache_dir), Odd())
+    row = [row for row in rows_of(tmp_path) if keys.TRAIN_NLL in row][-1]
+    assert (row["nan"], row["inf"], row["one"]) == (None, None, 1.0)
+
+
+def test_other_ranks_write_nothing(tiny_lm, cache_dir, tmp_path, monkeypatch):
+    """The first rank keeps the record."""
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    logger = RunLogger(tmp_path, NONE, {}, step=-1)
+    monkeypatch.setattr(rank_zero_only, "rank", 0)
+    trainer = L.Trainer(
+        max_epochs=1, accelerator="cpu", logger=logger, log_every_n_steps=1, enable_progress_bar=False,
+        enable_model_summary=False, enable_checkpointing=False, default_root_dir=tmp_path, callbacks=[logger],
+    )  # fmt: skip
+    trainer.fit(module(MixedLM, tiny_lm), datamodule=datamodule(cache_dir))
+    logger.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_samples_are_shown_in_reading_order(smoke_run):
