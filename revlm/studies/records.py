@@ -228,9 +228,10 @@ def _crossings(source: Path) -> pd.DataFrame:
 
 def _contexts(source: Path) -> pd.DataFrame:
     tables = []
-    for path in sorted(source.rglob(CONTEXTS)):
-        summary = json.loads((path.parent / CONTEXTS_SUMMARY).read_text(encoding="utf-8"))
-        tables.append(_labelled(pd.read_parquet(path), arm_and_seed(summary)))
+    # Records below the source have a contexts.parquet as well, a finished run alone has a summary.
+    for path in sorted(source.rglob(CONTEXTS_SUMMARY)):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        tables.append(_labelled(pd.read_parquet(path.with_name(CONTEXTS)), arm_and_seed(summary)))
     return _together(tables)
 
 

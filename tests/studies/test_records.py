@@ -82,6 +82,14 @@ def test_runs_from_before_arms_give_the_same_records(new, collected, tmp_path, c
     }
 
 
+def test_records_below_their_runs_are_no_runs(collected, tmp_path, corpus):
+    """Collected a second time into the same folder beside the runs, all is as it was."""
+    runs = study(tmp_path / "runs", corpus)
+    for _ in range(2):
+        again = records(runs, runs / "results" / "records")
+        assert all((again / name).read_bytes() == (collected / name).read_bytes() for name in RECORDS)
+
+
 def test_arms_and_seeds_are_those_that_were_said(collected):
     """Of trained models and of read ones, of pairs, and of other people's models."""
     trained = Records(collected)["runs.csv"]
