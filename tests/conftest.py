@@ -52,6 +52,7 @@ def pytest_addoption(parser):
     parser.addoption("--fresh", action="store_true", help="start each command as a new Python (slow)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
     """The longest files first: two workers then end at about the same time. What starts a process is marked so."""
     for item in items:
