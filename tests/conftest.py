@@ -36,6 +36,13 @@ TINY = {
     "num_attention_heads": 2,
     "tie_word_embeddings": True,
 }
+# Files of a minute and more, the longest first.
+LONGEST = (
+    "tests/test_reproduce.py",
+    "studies/test_pages.py",
+    "tests/test_cli.py",
+    "studies/test_quality_verdicts.py",
+)
 # Texts that go round in circles: whatever stands before or after a piece of one is known.
 WORDS, CHARACTERS = " a b c d", "今天很好"
 
@@ -45,9 +52,14 @@ def pytest_addoption(parser):
     parser.addoption("--fresh", action="store_true", help="start each command as a new Python (slow)")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest file first: two workers then end at about the same time."""
-    items.sort(key=lambda item: item.path.name != "test_reproduce.py")
+    """The longest files first: two workers then end at about the same time. What starts a process is marked so."""
+    for item in items:
+        if "python" in item.fixturenames:
+            item.add_marker("process")
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

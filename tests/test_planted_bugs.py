@@ -230,6 +230,13 @@ def test_every_line_to_break_is_there():
     assert {bug: count for bug, count in places.items() if count != 1} == {}
 
 
+def test_every_test_that_must_find_one_is_there():
+    """A test that has moved finds nothing either."""
+    for bug in BUGS:
+        file, _, name = bug[4].partition("::")
+        assert f"def {name.partition('[')[0]}" in (ROOT / TESTS / file).read_text(), bug[0]
+
+
 @pytest.mark.slow
 def test_the_copy_passes_without_a_planted_bug(tmp_path):
     """What follows fails because of the bugs, not because of the copy."""
