@@ -6,7 +6,8 @@ import os
 import re
 import select
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import hydra
@@ -42,18 +43,15 @@ def run(task: Callable[[Any], None]) -> NoReturn:
     # Hydra prints and exits by itself unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        refused = _refused(task, command, prose)
-        if refused:
-            print(f"error: {refused}", file=sys.stderr)
+        with _while_read():
+            refused = _refused(task, command, prose)
+            if refused:
+                print(f"error: {refused}", file=sys.stderr)
     except KeyboardInterrupt:
         _leave(130)
     except SystemExit as end:
-        # Hydra's way to end --help.
+        # Hydra ends --help in this way.
         _leave(end.code)
-    except BrokenPipeError:
-        if not _nobody_reads():
-            raise
-        _leave(NOBODY_READS)
     _leave(2 if refused else 0)
 
 
@@ -67,7 +65,8 @@ def _refused(task: Callable[[Any], None], command: str, prose: dict[str, str]) -
             options = declared(command, config)
             for name, value in prose.items():
                 setattr(options, name, value)
-            task(options)
+            with _while_read():
+                task(options)
         except Exception as error:
             places = [
                 OmegaConf.select(config, key, throw_on_resolution_failure=False)
@@ -98,12 +97,18 @@ def _leave(code: Any) -> NoReturn:
     sys.exit(code)
 
 
-def _nobody_reads() -> bool:
-    """Whether the other end of stdout or stderr is closed: any other pipe that breaks is a bug."""
-    watch = select.poll()
-    for stream in (sys.stdout, sys.stderr):
-        watch.register(stream.fileno(), 0)
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0))
+@contextmanager
+def _while_read() -> Iterator[None]:
+    """Exit when nobody reads stdout or stderr any more; any other pipe that breaks is a bug."""
+    try:
+        yield
+    except BrokenPipeError as error:
+        watch = select.poll()
+        for stream in (sys.stdout, sys.stderr):
+            watch.register(stream.fileno(), 0)
+        if not any(event & (select.POLLERR | select.POLLHUP) for _, event in watch.poll(0)):
+            raise
+        raise SystemExit(NOBODY_READS) from error
 
 
 def for_hydra(arguments: Sequence[str], schema: type) -> tuple[dict[str, str], list[str]]:

@@ -140,7 +140,7 @@ def house(smoke_run, tmp_path_factory):
     for number in range(6):
         words = " ".join(f"word{number * k % 7} and more" for k in range(40))
         (home / "texts" / f"{number}.txt").write_text(f"Text {number}. {words}.")
-    question = {"question": "Is it?", "options": ["yes", "no"], "answer": 0}
+    question = {"question": "Is it?", "options": ["yes", "no"], "answer": "yes"}
     (home / "asked.jsonl").write_text(f"{json.dumps(question)}\n" * 2)
     (home / "prompts.txt").write_text("Once\n")
     return home
@@ -160,7 +160,7 @@ LINES = {
     ),
     "score": (f"model=[{MODEL}]", *TEXTS, "min_tokens=8", "logger=none", "run.dir=~/runs/score"),
     "contexts": (f"model={MODEL}", *TEXTS, "window=9", "run.root=~/runs"),
-    "select": ("scores=~/runs/score", *TEXTS, "budget_tokens=100", "logger=none", "run.root=~/runs"),
+    "select": ("scores=~/runs/score", *TEXTS, "budget_tokens=1000", "logger=none", "run.root=~/runs"),
     "evaluate": (f"model={MODEL}", "tasks=[~/asked.jsonl]", "logger=none", "bootstrap=0", "run.root=~/runs"),
     "generate": (f"model={MODEL}", "file=~/prompts.txt", "num_tokens=4", "out=~/written.jsonl"),
     "export": ("run=~/runs/mixed/one", "out=~/exported"),
