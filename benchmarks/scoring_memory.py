@@ -25,10 +25,9 @@ from revlm.cache import default_cache
 from revlm.config import CorpusConfig, CurvesConfig, ModelConfig, ScoreConfig, Source
 from revlm.data.corpus import load_corpus
 from revlm.data.tokens import tokenizer_fingerprint, train_bpe
-from revlm.integrations.executors import score_here
 from revlm.models.backbone import export, from_config
 from revlm.scores.merge import merge
-from revlm.scores.shards import Job, ShardedScores
+from revlm.scores.shards import Job, ShardedScores, score_here
 
 LARGE_VOCABULARY = 256_000
 # What is measured grows with text and vocabulary, not with the body.

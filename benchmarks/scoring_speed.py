@@ -37,7 +37,7 @@ from revlm.direction import Direction
 from revlm.integrations import executors
 from revlm.measures.scoring import Scorer
 from revlm.models.backbone import export, from_config
-from revlm.scores.shards import Job, ShardedScores
+from revlm.scores.shards import Job, ShardedScores, score_here
 
 SHAPE = {
     "hidden_size": 128,
@@ -161,7 +161,7 @@ def runs(model: str, folder: Path) -> None:
         tokens = 2 * sum(map(scores.num_tokens, todo))
         with contextlib.redirect_stderr(io.StringIO()):
             if workers == 1:
-                executors.score_here(scores, todo)
+                score_here(scores, todo)
             else:
                 executors.score_by_workers(scores, todo, Executor.local, workers)
         seconds = time.perf_counter() - started

@@ -17,13 +17,19 @@ from filelock import FileLock
 
 def default_cache() -> Path:
     """Where `cache.dir` points unless it is set."""
-    return Path(os.environ.get("REVLM_CACHE", Path.home() / ".cache" / "revlm"))
+    return Path(os.environ.get("REVLM_CACHE", "~/.cache/revlm")).expanduser()
 
 
 def digest(*parts: Any) -> str:
     """Short hash of plain values; the same on every machine."""
     text = json.dumps(parts, sort_keys=True, ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager
@@ -42,37 +48,47 @@ def atomic_folder(folder: Path) -> Iterator[Path | None]:
             return
         for stale in folder.parent.glob(f"{folder.name}.building-*"):
             shutil.rmtree(stale)
-        building = Path(tempfile.mkdtemp(prefix=f"{folder.name}.building-", dir=folder.parent))
-        try:
+        with _building(folder, f"{folder.name}.building-") as building:
             yield building
             building.replace(folder)
-        except BaseException:
-            shutil.rmtree(building, ignore_errors=True)
-            raise
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of `folder` only when the block ends well."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    try:
+    with _building(folder, f".{folder.name}-") as building:
         yield building
         if folder.is_dir():
             shutil.rmtree(folder)
         building.chmod(0o755)
         building.replace(folder)
+
+
+@contextmanager
+def _building(folder: Path, prefix: str) -> Iterator[Path]:
+    """A new folder beside `folder`, removed when the block fails."""
+    building = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+    try:
+        yield building
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step: a reader sees the old content or the new, never half. Text is UTF-8."""
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """A file to write, which takes the place of `path` in one step, and only when the block ends well."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())
+        yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: str | bytes) -> None:
+    """Replace a file: a reader sees the old content or the new, never half. Text is UTF-8."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content if isinstance(content, bytes) else content.encode())

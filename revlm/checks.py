@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
-from revlm.config import DataConfig, DirectionConfig, Module, Part, Source, TrainConfig
+from revlm.config import DataConfig, Part, Source, TrainConfig
 from revlm.errors import UserError
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -74,27 +74,12 @@ def check(config: Any) -> None:
             if value is not None and not holds(value):
                 raise UserError(f"{name}={value}: {rule}.")
     if isinstance(config, TrainConfig):
-        _check_directions(config.direction)
         _check_split(config.data)
 
 
 def option(config: Any, name: str) -> Any:
     """The value behind a dotted name; None for an option that is empty or not there."""
     return reduce(lambda node, part: getattr(node, part, None), name.split("."), config)
-
-
-def _check_directions(direction: DirectionConfig) -> None:
-    expected = {
-        Module.forward: direction.reverse_ratio == 0,
-        Module.reverse: direction.reverse_ratio == 1,
-        Module.mixed: 0 < direction.reverse_ratio < 1,
-    }
-    if not expected[direction.module]:
-        raise UserError(
-            f"direction.module={direction.module.value} with direction.reverse_ratio="
-            f"{direction.reverse_ratio}: module and data disagree; "
-            "set both together with direction=forward, reverse or mixed."
-        )
 
 
 def _check_split(data: DataConfig) -> None:

@@ -18,4 +18,4 @@ def collect(config: CollectConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(collect, schema=CollectConfig, config_name="collect")
+    cli.run(collect)

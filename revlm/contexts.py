@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from revlm import cli
 from revlm.checks import check
 from revlm.config import ContextsConfig
-from revlm.errors import UserError
+from revlm.sources import readers
 
 
 def contexts(config: ContextsConfig) -> None:
     """One model, a pair, or several models, over one corpus."""
     check(config)
-    models = cli.scored_models(config.model)
-    from revlm.models.language_model import model_name
+    models = readers(config.model)
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)
-    names = [model_name(forward) for forward, _ in models]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise UserError(f"model={config.model.path} names {twice[0]} twice: give each model once.")
     unreadable: list[str] = []
     with run_folder.claim(folder):
-        for name, (forward, reverse) in zip(names, models, strict=True):
+        for name, pair in models.items():
             place = folder if len(models) == 1 else folder / "models" / name
-            unreadable = _compare(config, forward, reverse, place)
+            unreadable = _compare(config, *pair, place)
     print(folder)
-    if unreadable:
-        for line in unreadable:
-            print(f"unreadable: {line}", file=sys.stderr)
-        raise UserError(
-            f"{len(unreadable)} file(s) could not be read; everything else is compared, in {folder}."
-        )
+    cli.tell_unreadable(unreadable, f"everything else is compared, in {folder}.")
 
 
 def _compare(config: ContextsConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
@@ -48,8 +38,8 @@ def _compare(config: ContextsConfig, forward: str, reverse: str | None, folder: 
         print(f"{folder} is finished already.", flush=True)
     draw_contexts(folder)
     print(context_table(read_contexts(folder)))
-    return comparison.corpus.unreadable
+    return comparison.opened.corpus.unreadable
 
 
 if __name__ == "__main__":
-    cli.run(contexts, schema=ContextsConfig, config_name="contexts", short=["model.path"])
+    cli.run(contexts)

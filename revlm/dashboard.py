@@ -25,4 +25,4 @@ def dashboard(config: DashboardConfig) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(dashboard, schema=DashboardConfig, config_name="dashboard")
+    cli.run(dashboard)

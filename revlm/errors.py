@@ -1,5 +1,17 @@
 """The one exception that speaks to the user."""
 
+# Modules that a plain install lacks, and the extra of pyproject.toml that brings each.
+EXTRAS = {
+    "lm_eval": "evaluate",
+    "datatrove": "cluster",
+    "dill": "cluster",
+    "loguru": "cluster",
+    "multiprocess": "cluster",
+    "ray": "cluster",
+    "wandb_workspaces": "dashboard",
+    "gradio": "explore",
+}
+
 
 class UserError(Exception):
     """Something the user can mend.
@@ -26,3 +38,11 @@ class UnreadableRowError(UserError):
     def __init__(self, where: str, what: str, reason: str) -> None:
         super().__init__(f"{where}: {what}")
         self.reason = reason
+
+
+def missing_extra(error: ModuleNotFoundError) -> UserError | None:
+    """What to install for a module that is not there; None for modules that no extra brings."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return None
+    return UserError(f"{module} is not installed: pip install 'revlm[{EXTRAS[module]}]'")

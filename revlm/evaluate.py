@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from revlm import cli
 from revlm.checks import check
 from revlm.config import EvaluateConfig, QuestionReading
+from revlm.direction import Direction
 from revlm.errors import UserError
+from revlm.sources import each_model
 
 if TYPE_CHECKING:
     from lm_eval.api.group import Group
@@ -24,7 +26,7 @@ LONGEST_FOLDER_NAME = 120
 def evaluate(config: EvaluateConfig) -> None:
     """Each model in each direction; the table on the terminal, the folder last."""
     check(config)
-    readings, sources = _readings(config), _models(config)
+    readings, sources = _readings(config), each_model(config.model)
     if not sys.stderr.isatty():
         # lm-eval's own bars ask nobody whether someone sees them.
         os.environ.setdefault("TQDM_DISABLE", "1")
@@ -62,21 +64,6 @@ def _readings(config: EvaluateConfig) -> list[QuestionReading]:
     return [QuestionReading(name) for name in dict.fromkeys(names)]
 
 
-def _models(config: EvaluateConfig) -> list[str]:
-    source = config.model
-    if source.forward is not None or source.reverse is not None:
-        raise UserError(
-            "model.forward= and model.reverse= are for scoring: evaluate takes model=, or a list."
-        )
-    names = source.path if isinstance(source.path, list) else [source.path]
-    if not names or not all(isinstance(name, str) and name for name in names):
-        raise UserError(
-            f"model={source.path}: name a run's model/ folder, an export, a hub id, or smollm2; "
-            "or a list such as model=[A,B]."
-        )
-    return [cli.known_model(name) for name in dict.fromkeys(names)]
-
-
 def _arm(folder: Path, lm: LanguageModel, reading: QuestionReading, *, alone: bool) -> Path:
     from revlm.pages.files import ARMS
 
@@ -95,6 +82,7 @@ def _evaluate_arm(
 ) -> None:
     """One model in one direction, unless its folder holds that already."""
     from revlm.measures.evaluation import DIRECTIONS, evaluate_model
+    from revlm.models.language_model import arm_and_seed
     from revlm.pages.evaluations import read_evaluation, write_evaluation
     from revlm.pages.files import EVALUATION
     from revlm.records.results import commit, versions
@@ -111,6 +99,7 @@ def _evaluate_arm(
     evaluation = evaluate_model(lm, tasks, reading, config)
     facts = {
         "model": lm.name,
+        **{f"model_{key}": value for key, value in arm_and_seed(dict.fromkeys(Direction, lm)).items()},
         "fingerprint": fingerprint,
         "directions": [direction.value for direction in lm.directions],
         "direction": reading.value,
@@ -148,4 +137,4 @@ def _log(config: EvaluateConfig, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(evaluate, schema=EvaluateConfig, config_name="evaluate", short=["model.path", "direction.name"])
+    cli.run(evaluate)

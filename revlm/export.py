@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import shutil
 from pathlib import Path
 from typing import Any
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revlm import cli
+from revlm.composition import choices
 from revlm.config import ExportConfig, TrainConfig
 from revlm.errors import UserError
+from revlm.models import FACTS
 
-FACTS = "revlm.json"
 CARD = "README.md"
 # Options of one machine or one sitting: another one trains the same model without them.
 LOCAL = ("run.", "cache.", "logger.", "ckpt_path", "trainer.progress_bar")
@@ -28,18 +26,19 @@ LOCAL = ("run.", "cache.", "logger.", "ckpt_path", "trainer.progress_bar")
 def export(config: ExportConfig) -> None:
     """The run's model, its figures and its card, in a folder that appears whole or not at all."""
     from revlm.cache import replacing_folder
-    from revlm.pages.runs.model_card import model_card, upload
+    from revlm.pages.files import Folder
+    from revlm.pages.runs.model_card import Exported, model_card, upload
     from revlm.pages.runs.run import read_run
-    from revlm.pages.runs.usage import Exported
 
     out = Path(config.out)
     _check_out(out, overwrite=config.overwrite)
     run = read_run(config.run)
     files = _model_files(run.folder / "model")
     figures = sorted((run.folder / "figures").glob("*.png"))
+    described = Folder(run.folder, "train this run again")
     exported = Exported(
-        facts=_json(run.folder / "model" / FACTS, ("directions", "window")),
-        tokenizer=_json(run.folder / "model" / "tokenizer_config.json"),
+        facts=described.json(f"model/{FACTS}", ("directions", "window")),
+        tokenizer=described.json("model/tokenizer_config.json"),
         figures=[figure.name for figure in figures],
         command=training_command(run.config),
         folder=out.resolve().name,
@@ -91,16 +90,6 @@ def _model_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file() and path.name != CARD)
 
 
-def _json(path: Path, needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    try:
-        found = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read ({error}): train this run again.") from error
-    if missing := [key for key in needed if key not in found]:
-        raise UserError(f"{path} does not say {' and '.join(missing)}: train this run again.")
-    return found
-
-
 def training_command(recorded: dict[str, Any]) -> str | None:
     """The shortest command found whose options, composed here, are those that a run recorded.
 
@@ -111,11 +100,11 @@ def training_command(recorded: dict[str, Any]) -> str | None:
         A shell line, or None where no command of this version gives the same options.
     """
     name, model = str(recorded["name"]), str(recorded.get("model", {}).get("name"))
-    experiment = [f"+experiment={name}"] if name in _choices("experiment") else []
+    experiment = [f"+experiment={name}"] if name in choices("experiment") else []
     bases = [
         [*experiment, f"scale={scale}", *named]
-        for scale in _choices("scale")
-        for named in ([], *([[f"model={model}"]] if model in _choices("model") else []))
+        for scale in choices("scale")
+        for named in ([], *([[f"model={model}"]] if model in choices("model") else []))
     ]
     candidates = [base + _overrides(recorded, base) for base in bases]
     command = min(candidates, key=len)
@@ -128,22 +117,17 @@ def training_command(recorded: dict[str, Any]) -> str | None:
     return shlex.join(["python", "-m", "revlm.train", *command])
 
 
-def _choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (cli.conf_dir() / group).glob("*.yaml"))
-
-
 def _overrides(recorded: dict[str, Any], base: list[str]) -> list[str]:
     """What must stand behind `base` on the command line to give the recorded options."""
     from revlm.records.folder import flatten
 
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-        config = hydra.compose("train", overrides=base)
-    declared = OmegaConf.merge(
-        OmegaConf.structured(TrainConfig), OmegaConf.to_container(config, resolve=False)
-    )
+    config = OmegaConf.to_container(cli.compose("train", base), resolve=False)
+    declared = OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
     composed = flatten(OmegaConf.to_container(declared, resolve=False, enum_to_str=True))
     wanted = {key: value for key, value in flatten(recorded).items() if not key.startswith(LOCAL)}
+    if wanted.get("arm") == OmegaConf.create(recorded | {"arm": composed["arm"]}).arm:
+        # It follows from other options.
+        del wanted["arm"]
     # A run that is older than an option has its default; a model has no options but its own.
     surplus = [key for key in composed if key.startswith("model.config.") and key not in wanted]
     return [f"~{key}" for key in surplus] + [
@@ -160,10 +144,9 @@ def _spelt(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_spelt, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w./-]*", value):
-        # Hydra reads a backslash only before a quote.
-        return "'" + re.sub(r"(\\*)'", r"\1\1\'", value) + "'"
+        return cli.quoted(value)
     return str(value)
 
 
 if __name__ == "__main__":
-    cli.run(export, schema=ExportConfig, config_name="export")
+    cli.run(export)

@@ -10,6 +10,7 @@ from revlm import cli
 from revlm.checks import check
 from revlm.config import GenerateConfig
 from revlm.errors import UserError
+from revlm.sources import one_model
 
 if TYPE_CHECKING:
     from revlm.models.generation import Passage
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def generate(config: GenerateConfig) -> None:
     """Texts to the terminal in reading order, or to a file whose name is printed."""
     check(config)
-    source = _source(config)
+    source = one_model(config.model)
     if config.samples > 1 and config.temperature == 0:
         raise UserError(
             f"samples={config.samples} with temperature=0 would write the same text {config.samples} times: "
@@ -46,14 +47,6 @@ def generate(config: GenerateConfig) -> None:
     else:
         _write(Path(config.out), passages, seeds)
         print(config.out)
-
-
-def _source(config: GenerateConfig) -> str:
-    if not isinstance(config.model.path, str) or not config.model.path:
-        raise UserError(
-            f"model={config.model.path}: name one model: a run's model/ folder, an export, a hub id, or smollm2."
-        )
-    return cli.known_model(config.model.path)
 
 
 def _prompts(config: GenerateConfig) -> list[str]:
@@ -107,10 +100,4 @@ def _write(path: Path, passages: list[Passage], seeds: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(
-        generate,
-        schema=GenerateConfig,
-        config_name="generate",
-        short=["model.path", "direction.name"],
-        verbatim=["text"],
-    )
+    cli.run(generate)

@@ -130,4 +130,4 @@ def write_tables(runs: list[Run], skipped: list[str], folder: Path) -> str:
 
 
 if __name__ == "__main__":
-    cli.run(report, schema=ReportConfig, config_name="report")
+    cli.run(report)

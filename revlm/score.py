@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from revlm import cli
 from revlm.checks import check
 from revlm.config import Executor, ScoreConfig
-from revlm.errors import UserError
+from revlm.sources import readers
 
 if TYPE_CHECKING:
     from revlm.scores.shards import Job
@@ -19,35 +18,29 @@ if TYPE_CHECKING:
 def score(config: ScoreConfig) -> None:
     """One model, a pair, or several of either, over one corpus."""
     check(config)
-    models = cli.scored_models(config.model)
+    models = readers(config.model)
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)
     with run_folder.claim(folder):
         run_folder.write_config(folder, cli.plain(config))
         if len(models) == 1:
-            unreadable = _score_one(config, *models[0], folder)
+            unreadable = _score_one(config, *models.popitem()[1], folder)
         else:
             unreadable = _score_several(config, models, folder)
     print(folder)
-    if unreadable:
-        for line in unreadable:
-            print(f"unreadable: {line}", file=sys.stderr)
-        raise UserError(
-            f"{len(unreadable)} file(s) could not be read; everything else is scored, in {folder}."
-        )
+    cli.tell_unreadable(unreadable, f"everything else is scored, in {folder}.")
 
 
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
     """Score with one model or pair; returns the files that could not be read."""
-    from revlm.integrations import executors
     from revlm.pages.scores.figures import draw_scores
     from revlm.pages.scores.run import read_score_run, score_table
     from revlm.pages.scores.tracking import log_score_run
     from revlm.records.results import commit, versions
     from revlm.scores.confounds import write_confounds
     from revlm.scores.merge import check_room, merge
-    from revlm.scores.shards import Job, ShardedScores, check_identity
+    from revlm.scores.shards import Job, ShardedScores, check_identity, score_here
     from revlm.scores.table import SUMMARY
 
     job = Job(config, forward, reverse, folder)
@@ -62,8 +55,10 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
         if config.executor is Executor.slurm and shards:
             return _submit(config, job, shards, facts)
         if config.executor is Executor.local and config.workers == 1:
-            executors.score_here(scores, shards)
+            score_here(scores, shards)
         elif shards:
+            from revlm.integrations import executors
+
             executors.score_by_workers(scores, shards, config.executor, config.workers)
         seconds = time.perf_counter() - started
         tokens = 2 * sum(scores.num_tokens(shard) for shard in shards)
@@ -74,7 +69,7 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
     draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
     print(score_table(read_score_run(folder)))
-    return scores.corpus.unreadable
+    return scores.opened.corpus.unreadable
 
 
 def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, Any]) -> list[str]:
@@ -91,21 +86,16 @@ def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, A
     return []
 
 
-def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], folder: Path) -> list[str]:
+def _score_several(config: ScoreConfig, models: dict[str, tuple[str, str | None]], folder: Path) -> list[str]:
     """Each model into a folder of its own; then means, spread and agreement."""
-    from revlm.models.language_model import model_name
     from revlm.pages.scores.figures import draw_scores
     from revlm.pages.scores.tracking import log_score_run
     from revlm.scores.agreement import gather
 
     unreadable: list[str] = []
-    folders: dict[str, Path] = {}
-    for forward, reverse in models:
-        name = model_name(forward)
-        if name in folders:
-            raise UserError(f"model={config.model.path} names {name} twice: give each model once.")
-        folders[name] = folder / "models" / name
-        unreadable = _score_one(config, forward, reverse, folders[name])
+    folders = {name: folder / "models" / name for name in models}
+    for name, pair in models.items():
+        unreadable = _score_one(config, *pair, folders[name])
     print(gather(folders, folder))
     draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
@@ -113,4 +103,4 @@ def _score_several(config: ScoreConfig, models: list[tuple[str, str | None]], fo
 
 
 if __name__ == "__main__":
-    cli.run(score, schema=ScoreConfig, config_name="score", short=["model.path"])
+    cli.run(score)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from omegaconf import OmegaConf
 
 from revlm import cli
 from revlm.checks import check
@@ -18,7 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from revlm.selection.candidates import Mask, Scores
+    from revlm.selection.candidates import Candidates, Mask
     from revlm.selection.scored_corpus import ScoredCorpus
 
 
@@ -35,15 +32,13 @@ def select(config: SelectConfig) -> None:
     rule = config.rule.name
     check_rule(config.rule, config.temperature)
     tables = read_tables(find_tables(config.scores), column_of(rule, config.column))
-    left_out = [f"{path}: damaged or truncated Parquet ({reason})" for path, reason in tables.damaged.items()]
-    _check_budget(config.budget_tokens, tables.scores.num_tokens)
+    left_out = list(tables.damaged.values())
+    _check_budget(config.budget_tokens, tables.candidates.num_tokens)
     corpus = load_corpus(config.data, Path(config.cache.dir))
-    for line in left_out + corpus.unreadable:
-        print(f"unreadable: {line}", file=sys.stderr)
     scored = join(tables, corpus)
-    scores, target = _weighed(config, scored) if rule is Rule.dsir else (scored.scores, None)
+    candidates, target = _weighed(config, scored) if rule is Rule.dsir else (scored.candidates, None)
     chosen = choose(
-        scores,
+        candidates,
         rule=rule,
         budget_tokens=config.budget_tokens,
         seed=config.seed,
@@ -52,11 +47,10 @@ def select(config: SelectConfig) -> None:
         temperature=config.temperature,
     )
     _write(config, scored, chosen, target)
-    if left_out or corpus.unreadable:
-        raise UserError(
-            f"{len(left_out) + len(corpus.unreadable)} file(s) could not be read; the selection was written "
-            f"without them, in {config.run.dir}: mend them and run the same command again."
-        )
+    cli.tell_unreadable(
+        left_out + corpus.unreadable,
+        f"the selection was written without them, in {config.run.dir}: mend them and run the same command again.",
+    )
 
 
 def _check_budget(budget: int, sizes: npt.NDArray[np.int64]) -> None:
@@ -74,8 +68,8 @@ def _check_budget(budget: int, sizes: npt.NDArray[np.int64]) -> None:
         )
 
 
-def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[str, Any]]:
-    """Scores that carry importance weights, and what the record says of the target."""
+def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Candidates, dict[str, Any]]:
+    """Candidates that carry importance weights, and what the record says of the target."""
     from dataclasses import replace
 
     from revlm.data.corpus import load_corpus
@@ -84,12 +78,13 @@ def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Scores, dict[s
     assert config.rule.target is not None
     target = load_corpus(config.rule.target, Path(config.cache.dir))
     weights, facts = weigh(scored, target)
-    return replace(scored.scores, values=weights), facts
+    return replace(scored.candidates, values=weights), facts
 
 
 def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:
     from revlm.cache import write_atomically
     from revlm.pages.scores.tracking import log_selection
+    from revlm.records import folder as run_folder
     from revlm.selection import RECORD, SELECTION
     from revlm.selection.write import record, summary, write_documents
 
@@ -98,7 +93,7 @@ def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dic
     # An earlier record never stands beside documents that it does not describe.
     (folder / RECORD).unlink(missing_ok=True)
     write_documents(folder / SELECTION, scored, chosen)
-    write_atomically(folder / "config.yaml", OmegaConf.to_yaml(OmegaConf.create(cli.plain(config))))
+    run_folder.write_config(folder, cli.plain(config))
     write_atomically(folder / RECORD, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
     log_selection(folder, facts, config.logger, cli.plain(config))
     print(summary(facts))
@@ -107,4 +102,4 @@ def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dic
 
 
 if __name__ == "__main__":
-    cli.run(select, schema=SelectConfig, config_name="select")
+    cli.run(select)

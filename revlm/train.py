@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from revlm import cli
 from revlm.checks import check
-from revlm.config import Strategy, TrainConfig
+from revlm.composition import LAST_CHECKPOINT
+from revlm.config import TrainConfig
 from revlm.errors import UserError
 
 
@@ -54,7 +56,7 @@ def _train(config: TrainConfig, folder: Path) -> None:
 
 def _checkpoint(config: TrainConfig, folder: Path) -> Path | None:
     """The checkpoint to continue from; None to start afresh."""
-    last = folder / cli.LAST_CHECKPOINT
+    last = folder / LAST_CHECKPOINT
     if config.ckpt_path is None or last.exists():
         return last if config.ckpt_path else None
     print(f"no checkpoint in {folder} yet: starting afresh.", flush=True)
@@ -65,54 +67,38 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
     """Train; True on the rank that keeps the records."""
     import lightning as L
 
+    from revlm.records.folder import SUMMARY
+    from revlm.records.logger import RunLogger
     from revlm.records.results import export_run, write_samples, write_summary
-    from revlm.records.tracking import Recorder, Tracker
     from revlm.training.build import build_datamodule, build_module
-    from revlm.training.callbacks import Clock
     from revlm.training.checkpoints import step_of
+    from revlm.training.strategies import SHARDED
     from revlm.training.trainer import build_trainer
 
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = build_datamodule(config)
     data.open()
     module = build_module(config, data)
-    share = data.share(0, config.trainer.devices * config.trainer.num_nodes)
-    if (
-        checkpoint is not None
-        and step_of(checkpoint) >= data.num_steps
-        and (folder / "summary.json").exists()
-    ):
+    step = -1 if checkpoint is None else step_of(checkpoint)
+    if step >= data.num_steps and (folder / SUMMARY).exists():
         print(f"{folder} is finished already.", flush=True)
         return True
-    tracker = Tracker(folder, config.logger, config=plain)
-    summary, samples = None, []
-    try:
-        clock = Clock()
-        trainer = build_trainer(
-            config,
-            folder,
-            model=module.model,
-            num_batches=data.num_steps * share.accumulate,
-            accumulate=share.accumulate,
-            fresh=checkpoint is None,
-            clock=clock,
-            callbacks=[Recorder(tracker, clock, every=config.trainer.log_every_n_steps)],
-        )
-        # Rows behind the checkpoint, or all of an attempt that died before its first one.
-        tracker.resume(-1 if checkpoint is None else step_of(checkpoint))
+    logger = RunLogger(folder, config.logger, plain, step=step)
+    trainer = build_trainer(
+        config, folder, data, module.model, fresh=step < 0, logger=logger, callbacks=[logger]
+    )
+    with closing(logger):
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-        # Every rank holds a shard under FSDP: all take part in gathering the weights.
-        sharded = config.trainer.strategy is Strategy.fsdp
+        # Every rank holds a shard: all take part in gathering the weights.
+        sharded = config.trainer.strategy in SHARDED
         weights = trainer.strategy.lightning_module_state_dict() if sharded else None
         if not trainer.is_global_zero:
             return False
         export_run(config, data, module, folder, weights=weights)
         samples = [] if sharded else write_samples(config, data, module, folder)
-        summary = write_summary(config, data, module, folder, seconds=clock.elapsed())
-    finally:
-        tracker.finish(summary, samples)
+        logger.finish(write_summary(config, data, module, folder, trainer=trainer), samples)
     return True
 
 
 if __name__ == "__main__":
-    cli.run(train, schema=TrainConfig, config_name="train")
+    cli.run(train)

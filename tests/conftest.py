@@ -1,23 +1,26 @@
 """Real text, a real tokenizer trained on it, and small models: shared by all tests."""
 
 import os
+import shlex
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 
-import hydra
 import numpy as np
 import pytest
 import torch
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf, open_dict
+from omegaconf import open_dict
 
 from revlm import cli, train
-from revlm.config import DataConfig, ModelConfig, TrainConfig
+from revlm.config import DataConfig, ModelConfig
 from revlm.data.corpus import load_corpus
+from revlm.data.layout import Layout
 from revlm.data.split import split_mask
-from revlm.data.streams import IGNORE, Layout
-from revlm.data.tokens import begin_id, build_store, pad_id, train_bpe
+from revlm.data.streams import IGNORE
+from revlm.data.tokens import begin_id, build_store, train_bpe
 from revlm.direction import Direction, orient
 from revlm.models.backbone import from_config
 from revlm.models.nll import TokenLoss
@@ -33,13 +36,30 @@ TINY = {
     "num_attention_heads": 2,
     "tie_word_embeddings": True,
 }
+# Files of a minute and more, the longest first.
+LONGEST = (
+    "tests/test_reproduce.py",
+    "studies/test_pages.py",
+    "tests/test_cli.py",
+    "studies/test_quality_verdicts.py",
+)
 # Texts that go round in circles: whatever stands before or after a piece of one is known.
 WORDS, CHARACTERS = " a b c d", "今天很好"
 
 
+def pytest_addoption(parser):
+    """Commands start from a process that has the libraries imported already, unless --fresh is given."""
+    parser.addoption("--fresh", action="store_true", help="start each command as a new Python (slow)")
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """The longest file first: two workers then end at about the same time."""
-    items.sort(key=lambda item: item.path.name != "test_reproduce.py")
+    """The longest files first: two workers then end at about the same time. What starts a process is marked so."""
+    for item in items:
+        if "python" in item.fixturenames:
+            item.add_marker("process")
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(LONGEST)))
 
 
 @pytest.fixture(scope="session")
@@ -75,7 +95,7 @@ def store(corpus, tokenizer, cache_dir):
 @pytest.fixture
 def layout(tokenizer):
     """Packed rows of windows of 64."""
-    return Layout(window=64, packed=True, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+    return Layout.of(tokenizer, window=64, packed=True)
 
 
 @pytest.fixture
@@ -108,13 +128,7 @@ def circling_lm(tokenizer):
 @pytest.fixture(scope="session")
 def compose():
     """Options as the command line would make them."""
-    cli.register()
-
-    def composed(*overrides: str):
-        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-            return hydra.compose("train", overrides=list(overrides), return_hydra_config=True)
-
-    return composed
+    return lambda *overrides: cli.compose("train", overrides, return_hydra_config=True)
 
 
 @pytest.fixture(scope="session")
@@ -127,10 +141,7 @@ def run_train(compose, cache_dir):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
         del config.hydra
-        declared = OmegaConf.merge(
-            OmegaConf.structured(TrainConfig), OmegaConf.to_container(config, resolve=True)
-        )
-        train.train(OmegaConf.to_object(declared))
+        train.train(cli.declared("train", config))
         return folder
 
     yield run
@@ -145,12 +156,37 @@ def smoke_run(run_train, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def revlm_command(cache_dir):
+def python(request):
+    """A program that runs `-m revlm.NAME ARGUMENTS` in a process of its own, without waiting for libraries."""
+    if request.config.getoption("--fresh") or not hasattr(os, "fork"):
+        yield sys.executable
+        return
+    warm = Path(__file__).with_name("warm.py")
+    # Not below tmp_path: the address of a socket has to be short.
+    with tempfile.TemporaryDirectory() as folder:
+        address, program, log = (Path(folder) / name for name in ("socket", "python", "log"))
+        program.write_text(
+            f'#!/bin/sh\nexec {shlex.join([sys.executable, "-IS", str(warm), str(address)])} "$@"\n'
+        )
+        program.chmod(0o755)
+        with log.open("w") as file:
+            command = [sys.executable, "-P", str(warm), "serve", str(address)]
+            server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file)
+        while not address.exists():
+            assert server.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield str(program)
+        server.kill()
+        server.wait()
+
+
+@pytest.fixture(scope="session")
+def revlm_command(cache_dir, python):
     """Start `python -m revlm.NAME ARGUMENTS` as a user would."""
 
     def run(name: str, *arguments: str, check: bool = False, cwd: Path | None = None, **env: str):
         return subprocess.run(
-            [sys.executable, "-m", f"revlm.{name}", *arguments],
+            [python, "-m", f"revlm.{name}", *arguments],
             capture_output=True,
             text=True,
             cwd=cwd,

@@ -31,7 +31,9 @@ MISTAKES = {
     "data.window=0": "data.window=0: set it to 1 or more.",
     "optimizer.lr=-1": "optimizer.lr=-1.0: set it to 0 or more.",
     "curves.smoothing=4": "curves.smoothing=4: a centred average needs an odd number.",
-    "direction=forward direction.reverse_ratio=0.5": "module and data disagree",
+    "direction=forward direction.reverse_ratio=0.5": (
+        "ForwardLM trains on forward, the data is forward and reverse: choose both together with direction=forward, reverse or mixed."
+    ),
     "init=pretrained model=llama_1m": "model=llama_1m has no pretrained weights: choose model=smollm2",
     "ckpt_path=nowhere.ckpt": "ckpt_path=nowhere.ckpt: only last is known here",
     "data=files data.path=nothing/*.jsonl": "nothing/*.jsonl",

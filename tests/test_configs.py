@@ -7,41 +7,56 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from omegaconf import OmegaConf
 
 from revlm import cli
 from revlm.checks import check
+from revlm.composition import choices
 from revlm.config import ModelConfig, TrainConfig
+from revlm.config.choices import CHOICES, model_of
 
 CONF = cli.conf_dir()
 NAMES = {
-    group: sorted(p.stem for p in (CONF / group).glob("*.yaml"))
+    group: [*CHOICES.get(group, ()), *choices(group)]
     for group in ("data", "direction", "experiment", "init", "logger", "model", "preset", "scale")
 }
 SCRATCH = [name for name in NAMES["experiment"] if name.startswith("from_scratch")]
 
 
-def options(config):
-    plain = OmegaConf.to_container(config, resolve=False)
-    del plain["hydra"]
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(TrainConfig), plain))
+def options(*overrides):
+    """Of training, as the command line would make them."""
+    return cli.declared("train", cli.compose("train", overrides))
 
 
 @pytest.mark.parametrize("group", [g for g in NAMES if g != "experiment"])
-def test_every_choice_of_a_group_composes(compose, group):
+def test_every_choice_of_a_group_composes(group):
     """No file of conf/ is dead or broken."""
     for name in NAMES[group]:
-        assert options(compose(f"{group}={name}"))
+        assert options(f"{group}={name}")
 
 
 @pytest.mark.parametrize("scale", NAMES["scale"])
 @pytest.mark.parametrize("experiment", NAMES["experiment"])
-def test_every_experiment_composes_at_every_scale(compose, experiment, scale):
+def test_every_experiment_composes_at_every_scale(experiment, scale):
     """Options are valid, and the experiment carries its own name."""
-    config = options(compose(f"+experiment={experiment}", f"scale={scale}"))
+    config = options(f"+experiment={experiment}", f"scale={scale}")
     check(config)
     assert config.name == experiment
     assert config.direction.module.value in experiment.split("_")
+
+
+@pytest.mark.parametrize("scale", NAMES["scale"])
+@pytest.mark.parametrize("init", NAMES["init"])
+def test_every_scale_has_a_model_for_every_init(scale, init):
+    """One that the init can begin with; `model=` chooses another."""
+    model = options(f"scale={scale}", f"init={init}").model
+    assert bool(model.config) == (init == "scratch")
+    assert bool(model.pretrained) == (init == "pretrained")
+    assert options(f"scale={scale}", f"init={init}", "model=llama_4m").model.name == "llama_4m"
+
+
+def test_a_scale_of_ones_own_brings_its_model():
+    """A name that is not known here is looked for under conf/model."""
+    assert model_of("mine", "scratch") == "mine_scratch"
 
 
 def keys_of(path: Path) -> set[str]:
@@ -150,11 +165,11 @@ def test_every_way_to_train_trains(run_train, tmp_path, extra):
 
 
 @pytest.mark.parametrize("name", ["llama_1b", "llama_7b"])
-def test_paper_scale_models_instantiate_on_the_meta_device(compose, tokenizer, name):
+def test_paper_scale_models_instantiate_on_the_meta_device(tokenizer, name):
     """The paper's sizes come out of their configs without memory: 1.1B and 6.7B parameters."""
     from revlm.models.backbone import from_config
 
-    config = options(compose("+experiment=from_scratch_mixed", "scale=paper", f"model={name}"))
+    config = options("+experiment=from_scratch_mixed", "scale=paper", f"model={name}")
     shape = ModelConfig(config=config.model.config | {"vocab_size": config.tokenizer.vocab_size})
     with torch.device("meta"):
         model = from_config(shape, tokenizer, config.data.window + 1)

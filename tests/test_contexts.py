@@ -47,6 +47,7 @@ def test_a_comparison_leaves_what_it_promises(compared):
     assert matplotlib.image.imread(folder / "figures" / "contexts.png").std() > 0.01
     summary = json.loads((folder / "contexts.json").read_text())
     assert summary["config"]["window"] == 57
+    assert (summary["arm"], summary["seed"]) == ("from_scratch_mixed_en", 0)
     table = parquet.read_table(folder / "contexts.parquet")
     assert summary["num_documents"] == len(set(table["doc_id"].to_pylist()))
 

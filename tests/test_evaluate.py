@@ -7,7 +7,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from revlm.pages.evaluations import find_evaluations, read_evaluation
-from tests.records.test_tracking import wandb_records
+from tests.records.test_logger import wandb_records
 
 pytestmark = pytest.mark.process
 
@@ -40,6 +40,8 @@ def test_every_arm_has_its_files_and_the_table_sets_them_side_by_side(finished):
     arms = {read_evaluation(arm).facts["direction"]: arm for arm in find_evaluations(folder)}
     assert arms.keys() == {"forward", "reverse", "combined"}
     for arm in arms.values():
+        facts = read_evaluation(arm).facts
+        assert (facts["model_arm"], facts["model_seed"]) == ("from_scratch_mixed_en", 0)
         assert [len(rows) for rows in read_evaluation(arm).samples.values()] == [6, 6]
         assert list(arm.glob("wandb/offline-run-*/*.wandb"))
     table = (folder / "table.md").read_text()
@@ -121,7 +123,7 @@ def test_a_direction_that_the_model_lacks_is_refused_by_name_unless_allowed(mode
     arguments = ("model=forward_only", "tasks=[openbookqa]", "direction=reverse", "limit=2", "logger=none")
     refused = revlm_command("evaluate", *arguments, cwd=tmp_path)
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1), refused.stderr
-    assert "forward_only was trained forward, not reverse: set allow=true" in refused.stderr
+    assert "from_scratch_mixed_en_0 was trained forward, not reverse: set allow=true" in refused.stderr
     assert not find_evaluations(tmp_path)
     allowed = revlm_command("evaluate", *arguments, "allow=true", cwd=tmp_path)
     assert allowed.returncode == 0, allowed.stderr

@@ -136,11 +136,13 @@ DAMAGES = {
     "model.safetensors is damaged": lambda run: (run / "model" / "model.safetensors").write_bytes(
         (run / "model" / "model.safetensors").read_bytes()[:-100]
     ),
-    "revlm.json cannot be read": lambda run: (run / "model" / "revlm.json").write_text("{"),
-    "revlm.json does not say directions and window": lambda run: (run / "model" / "revlm.json").write_text(
-        "{}"
-    ),
-    "tokenizer_config.json cannot be read": lambda run: (run / "model" / "tokenizer_config.json").unlink(),
+    "revlm.json: Expecting property name": lambda run: (run / "model" / "revlm.json").write_text("{"),
+    "revlm.json: no directions, window: train this run again": lambda run: (
+        run / "model" / "revlm.json"
+    ).write_text("{}"),
+    "tokenizer_config.json: the file is missing: train this run again": lambda run: (
+        run / "model" / "tokenizer_config.json"
+    ).unlink(),
 }
 
 
@@ -180,6 +182,7 @@ COMMANDS = [
         "optimizer.lr=1e-05",
     ],
     ["+experiment=continued_mixed", "init.path='runs/it\\'s mine, {1}/model'", "tokenizer.path=null"],
+    ["+experiment=from_scratch_mixed", "arm=mine", "seed=1"],
     ["name=42", "direction=forward", "data=sample_de", "trainer.accelerator=cpu"],
     ["data=files", "data.path='corpus/**/*.jsonl.zst'", "data.text=a.b", "data.domain=source"],
     ["model=custom", "model.type=gpt2", "+model.config={n_embd: 32, n_layer: 2, n_head: 2, note: null}"],

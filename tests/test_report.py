@@ -3,7 +3,6 @@
 import csv
 import json
 import subprocess
-import sys
 import time
 
 import pytest
@@ -19,12 +18,12 @@ from tests.scores.score_folders import documents, plain_s, write_score_run
 
 
 @pytest.fixture
-def report(tmp_path):
+def report(tmp_path, python):
     """Run the command in a folder of its own."""
 
     def run(*arguments):
         return subprocess.run(
-            [sys.executable, "-m", "revlm.report", *arguments],
+            [python, "-m", "revlm.report", *arguments],
             check=False,
             capture_output=True,
             text=True,

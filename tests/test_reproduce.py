@@ -1,37 +1,34 @@
 """The experiments run from end to end on tiny models, and again without doing anything twice."""
 
+import functools
 import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
-import hydra
 import pytest
-from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
 from revlm import cli
 from revlm.checks import check
+from revlm.composition import COMMANDS
 from revlm.config import DataConfig
 from revlm.studies.catalogue import STUDIES
 from revlm.studies.pages import write_page
 from revlm.studies.records import Records
 
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
-# What `model=` and `direction=` stand for where they choose no group.
-SHORT = {"score": ["model.path"], "contexts": ["model.path"], "evaluate": ["model.path", "direction.name"]}
 
 
 @pytest.fixture(scope="module")
-def run_study(tmp_path_factory, cache_dir):
+def run_study(tmp_path_factory, cache_dir, python):
     """Run a study's run.sh at scale=smoke, as `make reproduce` does; studies share their runs."""
     runs = tmp_path_factory.mktemp("reproduce")
 
     def run(name):
         done = subprocess.run(
             [EXPERIMENTS / name / "run.sh", "smoke"],
-            env=os.environ | {"PYTHON": sys.executable, "RUNS": str(runs), "REVLM_CACHE": str(cache_dir)},
+            env=os.environ | {"PYTHON": python, "RUNS": str(runs), "REVLM_CACHE": str(cache_dir)},
             capture_output=True,
             text=True,
             check=False,
@@ -75,34 +72,37 @@ def recorded(tmp_path):
     def commands(name, scale):
         env = os.environ | {"PYTHON": str(python), "RUNS": str(tmp_path / "runs")}
         subprocess.run([EXPERIMENTS / name / "run.sh", scale], env=env, check=True)
-        return [command.splitlines() for command in log.read_text().split("\n\n") if command]
+        # Under one name wherever they lie, so that what studies share is composed once.
+        said = log.read_text().replace(str(tmp_path), "somewhere")
+        return [tuple(command.splitlines()) for command in said.split("\n\n") if command]
 
     return commands
 
 
-def one_job(module, overrides):
+@functools.cache
+def one_job(module, *overrides):
     """Options of a command line's first job: of `a,b` the first, of a sweep file's lists too."""
+    cli.register()
     name = module.removeprefix("revlm.")
-    overrides = [cli._lengthen(override, SHORT.get(name, [])) for override in overrides]
+    _, overrides = cli.for_hydra(overrides, COMMANDS[name])
     first = [re.sub(r"=([^\[\]',]+),.*", r"=\1", override) for override in overrides if override != "-m"]
-    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-        config = hydra.compose(name, overrides=first, return_hydra_config=True)
-        swept = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}
-        named = {override.split("=")[0] for override in first}
-        more = [f"{key}={str(values).split(',')[0]}" for key, values in swept.items() if key not in named]
-        return hydra.compose(name, overrides=[*more, *first])
+    config = cli.compose(name, first, return_hydra_config=True)
+    swept = OmegaConf.to_container(config.hydra.sweeper).get("params") or {}
+    named = {override.split("=")[0] for override in first}
+    more = [f"{key}={str(values).split(',')[0]}" for key, values in swept.items() if key not in named]
+    if more:
+        return cli.compose(name, [*more, *first])
+    del config.hydra
+    return config
 
 
 @pytest.mark.parametrize("scale", ["laptop", "paper"])
 @pytest.mark.parametrize("name", STUDIES)
 def test_every_command_of_a_study_composes_at_every_scale(recorded, name, scale):
     """What a laptop or a cluster is asked to do has valid options, known models and known data."""
-    cli.register()
     for _, module, *overrides in recorded(name, scale):
-        config = one_job(module, overrides)
-        schema = OmegaConf.get_type(
-            ConfigStore.instance().load(f"{module.removeprefix('revlm.')}_schema.yaml").node
-        )
+        config = one_job(module, *overrides)
+        schema = COMMANDS[module.removeprefix("revlm.")]
         check(OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), config)))
 
 

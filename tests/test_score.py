@@ -13,7 +13,6 @@ import pytest
 from pyarrow import parquet
 
 from revlm import cli, score
-from revlm.config import ScoreConfig
 from revlm.errors import UserError
 
 DATA = ("data=sample", "data.domains=[finance,bbc_news,drama]", "data.max_bytes_per_domain=60000")
@@ -91,6 +90,8 @@ def test_a_pair_is_scored_each_way_by_its_own(revlm_command, run_train, tmp_path
     run = revlm_command("score", *pair, *DATA, *QUICK, f"run.dir={tmp_path / 'pair'}")
     assert run.returncode == 0, run.stderr
     table = parquet.read_table(tmp_path / "pair" / "scores.parquet")
+    summary = json.loads((tmp_path / "pair" / "score.json").read_text())
+    assert (summary["arm"], summary["seed"]) == ("from_scratch_forward_en+from_scratch_reverse_en", 0)
     for name, folder in folders.items():
         one = tmp_path / f"alone_{name}"
         alone = revlm_command("score", f"model={folder / 'model'}", *DATA, *QUICK, f"run.dir={one}")
@@ -119,6 +120,11 @@ def test_several_models_give_mean_spread_and_agreement(revlm_command, smoke_run,
     table = parquet.read_table(tmp_path / "two" / "scores.parquet")
     singles = [parquet.read_table(path)["s"] for path in sorted(tmp_path.glob("two/models/*/scores.parquet"))]
     assert len(singles) == 2
+    for seed in (0, 1):
+        summary = json.loads(
+            (tmp_path / "two" / "models" / f"from_scratch_mixed_en_{seed}" / "score.json").read_text()
+        )
+        assert (summary["arm"], summary["seed"]) == ("from_scratch_mixed_en", seed)
     stacked = np.stack([s.to_numpy() for s in singles])
     assert np.allclose(table["s"].to_numpy(), stacked.mean(0))
     assert np.allclose(table["s_std"].to_numpy(), stacked.std(0, ddof=1))
@@ -160,10 +166,12 @@ def test_an_unreadable_file_is_named_and_the_rest_goes_on(revlm_command, model, 
     ],
 )
 def test_mistakes_are_refused_with_the_way_out(
-    composed_score, smoke_run, tokenizer, tmp_path, arguments, words
+    composed_score, smoke_run, tokenizer, tmp_path, monkeypatch, arguments, words
 ):
     """What is wrong, and what to do about it, before anything is written."""
     tokenizer.save_pretrained(tmp_path / "other")
+    # Whatever else this machine has, it has no sbatch.
+    monkeypatch.setenv("PATH", str(tmp_path))
     places = {"model": f"model.path={smoke_run / 'model'}", "other": tmp_path / "other"}
     given = [argument.format(**places) for argument in arguments]
     with pytest.raises(UserError, match=re.escape(words)):
@@ -183,18 +191,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(revlm_command, model):
 @pytest.fixture
 def composed_score(cache_dir):
     """Options as the command line would make them."""
-    import hydra
-    from omegaconf import OmegaConf
-
-    cli.register()
-
-    def composed(*overrides: str) -> ScoreConfig:
-        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-            config = hydra.compose("score", overrides=list(overrides))
-        plain = OmegaConf.to_container(config, resolve=True)
-        return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ScoreConfig), plain))
-
-    return composed
+    return lambda *overrides: cli.declared("score", cli.compose("score", overrides))
 
 
 def test_the_same_options_name_the_same_folder(composed_score):

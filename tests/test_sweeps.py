@@ -121,6 +121,26 @@ def test_a_job_that_fails_stops_no_other(revlm_command, tmp_path):
     assert len(summaries(tmp_path)) == 1
 
 
+@pytest.mark.parametrize(
+    ("sweep", "job", "arm"),
+    [
+        ("study_models", ("+experiment=from_scratch_mixed",), "from_scratch_mixed_en"),
+        ("study_languages", ("+experiment=from_scratch_mixed", "data=sample_de"), "from_scratch_mixed_de"),
+        ("study_continued", ("+experiment=continued_mixed",), "continued_mixed_en"),
+        ("study_controls", ("+experiment=from_scratch_mixed", "data=markov"), "from_scratch_mixed_markov"),
+        (
+            "study_selected",
+            ("+experiment=continued_forward", "name=selected_top_s", "data=files"),
+            "selected_top_s",
+        ),
+    ],
+)
+def test_a_studys_runs_lie_under_their_arm_and_seed(compose, sweep, job, arm):
+    """A model says the arm by whose name its study's scripts find it, and the seed."""
+    config = compose(f"+sweep={sweep}", *job, "seed=3")
+    assert (config.arm, config.hydra.sweep.subdir) == (arm, f"{arm}/3")
+
+
 def test_slurm_jobs_compose(compose, tmp_path):
     """A cluster's options reach its launcher, and its job files lie beside the sweep's runs."""
     config = compose(

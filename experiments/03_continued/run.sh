@@ -19,7 +19,7 @@ case $scale in
     laptop) public=smollm2   some="data.max_bytes_per_document=800 data.max_bytes_per_domain=2400" ;;
     paper)  public=llama2_7b some="data.max_bytes_per_domain=$((bytes / 4))" ;;
 esac
-revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last "run.dir=$out/models/public_continued_mixed/0"
+revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last arm=public_continued_mixed "run.dir=$out/models/public_continued_mixed/0"
 revlm score "model=[$public,$out/models/public_continued_mixed/0/model]" data=sample data.part=held_out $some "run.dir=$out/held_out_public"
 
 arms="continued_forward_en continued_reverse_en continued_mixed_en"

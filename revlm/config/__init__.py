@@ -15,12 +15,36 @@ from revlm.config.corpus import (
     TextFormat,
     Unreadable,
 )
-from revlm.config.evaluation import EvaluateConfig, QuestionReading, QuestionReadingConfig
-from revlm.config.generation import ExportConfig, GenerateConfig, Reading, ReadingConfig
-from revlm.config.reporting import CollectConfig, DashboardConfig, ReportConfig
-from revlm.config.scoring import ContextsConfig, Executor, ModelSource, ScoreConfig, SlurmConfig
+from revlm.config.evaluation import (
+    EvaluateConfig,
+    QuestionReading,
+    QuestionReadingConfig,
+)
+from revlm.config.generation import (
+    ExportConfig,
+    GenerateConfig,
+    Reading,
+    ReadingConfig,
+)
+from revlm.config.reporting import (
+    CollectConfig,
+    DashboardConfig,
+    ReportConfig,
+)
+from revlm.config.scoring import (
+    ContextsConfig,
+    Executor,
+    ModelSource,
+    ScoreConfig,
+    SlurmConfig,
+)
 from revlm.config.selection import Rule, RuleConfig, SelectConfig
-from revlm.config.shared import CacheConfig, CurvesConfig, FolderConfig
+from revlm.config.shared import (
+    CacheConfig,
+    CurvesConfig,
+    FolderConfig,
+    RunConfig,
+)
 from revlm.config.training import (
     BudgetConfig,
     DirectionConfig,
@@ -31,7 +55,6 @@ from revlm.config.training import (
     Module,
     OptimizerConfig,
     OptimizerName,
-    RunConfig,
     Schedule,
     Strategy,
     TokenizerConfig,
@@ -39,52 +62,3 @@ from revlm.config.training import (
     TrainerConfig,
     WandbMode,
 )
-
-__all__ = [
-    "BudgetConfig",
-    "CacheConfig",
-    "CollectConfig",
-    "ContextsConfig",
-    "CorpusConfig",
-    "CurvesConfig",
-    "Damage",
-    "DashboardConfig",
-    "DataConfig",
-    "DirectionConfig",
-    "EvaluateConfig",
-    "Executor",
-    "ExportConfig",
-    "FolderConfig",
-    "GenerateConfig",
-    "Granularity",
-    "Init",
-    "InitConfig",
-    "LoggerConfig",
-    "ModelConfig",
-    "ModelSource",
-    "Module",
-    "OptimizerConfig",
-    "OptimizerName",
-    "Packing",
-    "Part",
-    "QuestionReading",
-    "QuestionReadingConfig",
-    "Reading",
-    "ReadingConfig",
-    "ReportConfig",
-    "Rule",
-    "RuleConfig",
-    "RunConfig",
-    "Schedule",
-    "ScoreConfig",
-    "SelectConfig",
-    "SlurmConfig",
-    "Source",
-    "Strategy",
-    "TextFormat",
-    "TokenizerConfig",
-    "TrainConfig",
-    "TrainerConfig",
-    "Unreadable",
-    "WandbMode",
-]

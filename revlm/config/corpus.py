@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
 from typing import Any
 
+from revlm.config.marks import PATH
 
-class Source(Enum):
+
+class Source(StrEnum):
     """Where documents come from."""
 
     sample = "sample"  # text inside pinned packages, installed once, read by path
@@ -97,7 +99,7 @@ class CorpusConfig:
     max_bytes: int | None = None
     max_documents: int | None = None
     # files, shuffled_words, markov: a glob. hub: a dataset id or a local folder.
-    path: str | None = None
+    path: str | None = field(default=None, metadata=PATH)
     format: TextFormat = TextFormat.auto
     unreadable: Unreadable = Unreadable.refuse
     # Put behind each document copies that are damaged in these ways, each at three levels; not

@@ -8,8 +8,9 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from revlm.config.marks import PATH, SHORT
 from revlm.config.scoring import ModelSource
-from revlm.config.shared import CacheConfig
+from revlm.config.shared import CacheConfig, RunConfig, run_folder
 from revlm.config.training import LoggerConfig
 
 
@@ -26,18 +27,9 @@ class QuestionReadingConfig:
     """How questions are read: `direction=X` is short for `direction.name=X`."""
 
     # forward, reverse, combined, or a list of them.
-    name: Any = QuestionReading.forward.value
+    name: Any = field(default=QuestionReading.forward.value, metadata=SHORT)
     # combined: forward + weight * reverse.
     weight: float = 1.0
-
-
-@dataclass
-class EvaluationFolderConfig:
-    """A folder whose name follows from the options: a finished evaluation is not done again."""
-
-    root: str = "runs"
-    id: str = "${run_key:${model},${direction},${tasks},${limit},${num_fewshot},${seed}}"
-    dir: str = "${run.root}/evaluate/${run.id}"
 
 
 @dataclass
@@ -46,7 +38,7 @@ class EvaluateConfig:
 
     model: ModelSource = field(default_factory=ModelSource)
     # Names of offline tasks, .jsonl files of questions, or lm-eval's own tasks.
-    tasks: list[str] = MISSING
+    tasks: list[str] = field(default=MISSING, metadata=PATH)
     direction: QuestionReadingConfig = field(default_factory=QuestionReadingConfig)
     # The first so many questions of each task; null: all.
     limit: int | None = None
@@ -61,5 +53,7 @@ class EvaluateConfig:
     # lm-eval's resamples behind standard errors that have no formula; 0: no standard errors at all.
     bootstrap: int = 100_000
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    run: EvaluationFolderConfig = field(default_factory=EvaluationFolderConfig)
+    run: RunConfig = field(
+        default_factory=lambda: run_folder("evaluate", "model direction tasks limit num_fewshot seed")
+    )
     cache: CacheConfig = field(default_factory=CacheConfig)

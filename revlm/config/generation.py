@@ -7,6 +7,7 @@ from enum import Enum
 
 from omegaconf import MISSING
 
+from revlm.config.marks import PATH, SHORT, VERBATIM
 from revlm.config.scoring import ModelSource
 from revlm.config.shared import CacheConfig
 
@@ -22,7 +23,7 @@ class Reading(Enum):
 class ReadingConfig:
     """In which direction a model reads: `direction=X` is short for `direction.name=X`."""
 
-    name: Reading = Reading.forward
+    name: Reading = field(default=Reading.forward, metadata=SHORT)
 
 
 @dataclass
@@ -32,9 +33,9 @@ class GenerateConfig:
     model: ModelSource = field(default_factory=ModelSource)
     direction: ReadingConfig = field(default_factory=ReadingConfig)
     # The prompt, taken as it stands; empty to write from nothing.
-    text: str | None = None
+    text: str | None = field(default=None, metadata=VERBATIM)
     # In its place: a text file with one prompt a line.
-    file: str | None = None
+    file: str | None = field(default=None, metadata=PATH)
     num_tokens: int = 64
     # 0 is greedy.
     temperature: float = 0.8
@@ -50,7 +51,7 @@ class GenerateConfig:
     # Show the prompt in [brackets].
     mark: bool = False
     # A JSONL file in place of the terminal: prompt, direction, text, written, seed.
-    out: str | None = None
+    out: str | None = field(default=None, metadata=PATH)
     # Texts written at a time; it changes the speed and no text.
     batch_size: int = 16
     cache: CacheConfig = field(default_factory=CacheConfig)
@@ -61,7 +62,7 @@ class ExportConfig:
     """Options of `python -m revlm.export`."""
 
     # The folder of a finished training run.
-    run: str = MISSING
-    out: str = MISSING
+    run: str = field(default=MISSING, metadata=PATH)
+    out: str = field(default=MISSING, metadata=PATH)
     # Replace what an earlier export left in `out`.
     overwrite: bool = False

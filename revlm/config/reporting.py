@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from omegaconf import MISSING
 
+from revlm.config.marks import PATH
 from revlm.config.shared import FolderConfig
 
 
@@ -14,9 +15,9 @@ class ReportConfig:
     """Options of `python -m revlm.report`."""
 
     # A folder of runs or a glob of run folders, both searched at any depth; null: none.
-    runs: str | None = "runs"
+    runs: str | None = field(default="runs", metadata=PATH)
     # The folder of the studies, whose tables, pictures and READMEs are made again from their records.
-    experiments: str | None = None
+    experiments: str | None = field(default=None, metadata=PATH)
     run: FolderConfig = field(default_factory=lambda: FolderConfig(dir="report"))
 
 
@@ -25,9 +26,9 @@ class CollectConfig:
     """Options of `python -m revlm.collect`."""
 
     # The folder of a study's runs, searched at any depth.
-    runs: str = MISSING
+    runs: str = field(default=MISSING, metadata=PATH)
     # The folder of its records.
-    out: str = MISSING
+    out: str = field(default=MISSING, metadata=PATH)
     # Which records, of those that revlm.studies.records names; null: all that there is something for.
     keep: list[str] | None = None
 
@@ -40,6 +41,6 @@ class DashboardConfig:
     entity: str | None = None
     # What the runs were logged to with logger.project=.
     project: str = "revlm"
-    out: str = "dashboard.json"
+    out: str = field(default="dashboard.json", metadata=PATH)
     # Save it to the account as well; that alone needs network and login.
     save: bool = False

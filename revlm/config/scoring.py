@@ -7,7 +7,8 @@ from enum import Enum
 from typing import Any
 
 from revlm.config.corpus import CorpusConfig
-from revlm.config.shared import CacheConfig, CurvesConfig
+from revlm.config.marks import PATH, SHORT
+from revlm.config.shared import CacheConfig, CurvesConfig, RunConfig, run_folder
 from revlm.config.training import LoggerConfig
 
 
@@ -17,12 +18,12 @@ class ModelSource:
 
     # A run's model/ folder, any exported folder, a hub id, or a name such as smollm2. score takes a
     # list of them as well.
-    path: Any = None
+    path: Any = field(default=None, metadata=PATH | SHORT)
     # A pair of one-direction models instead.
-    forward: str | None = None
-    reverse: str | None = None
+    forward: str | None = field(default=None, metadata=PATH)
+    reverse: str | None = field(default=None, metadata=PATH)
     # In place of the model's own tokenizer: a hub id, a folder or a GGUF file.
-    tokenizer: str | None = None
+    tokenizer: str | None = field(default=None, metadata=PATH)
     device: str = "auto"
     # auto: bfloat16 on a GPU that has it, float32 elsewhere.
     precision: str = "auto"
@@ -52,15 +53,6 @@ class SlurmConfig:
 
 
 @dataclass
-class KeyedRunConfig:
-    """A folder whose name follows from the options, so that the same command continues itself."""
-
-    root: str = "runs"
-    id: str = "${run_key:${model},${data},${window},${min_tokens},${tokens},${shard_tokens},${curves}}"
-    dir: str = "${run.root}/score/${run.id}"
-
-
-@dataclass
 class ScoreConfig:
     """Options of `python -m revlm.score`."""
 
@@ -82,17 +74,10 @@ class ScoreConfig:
     # Fewer resamples than in training: there are curves for each domain and language.
     curves: CurvesConfig = field(default_factory=lambda: CurvesConfig(resamples=200))
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    run: KeyedRunConfig = field(default_factory=KeyedRunConfig)
+    run: RunConfig = field(
+        default_factory=lambda: run_folder("score", "model data window min_tokens tokens shard_tokens curves")
+    )
     cache: CacheConfig = field(default_factory=CacheConfig)
-
-
-@dataclass
-class ContextsFolderConfig:
-    """A folder whose name follows from the options: a finished comparison is not done again."""
-
-    root: str = "runs"
-    id: str = "${run_key:${model},${data},${window},${stride}}"
-    dir: str = "${run.root}/contexts/${run.id}"
 
 
 @dataclass
@@ -109,5 +94,5 @@ class ContextsConfig:
     stride: int | None = None
     # Tokens in a batch; null: what suits the device, as for score.
     batch_tokens: int | None = None
-    run: ContextsFolderConfig = field(default_factory=ContextsFolderConfig)
+    run: RunConfig = field(default_factory=lambda: run_folder("contexts", "model data window stride"))
     cache: CacheConfig = field(default_factory=CacheConfig)

@@ -8,7 +8,8 @@ from enum import StrEnum
 from omegaconf import MISSING
 
 from revlm.config.corpus import CorpusConfig
-from revlm.config.shared import CacheConfig
+from revlm.config.marks import PATH
+from revlm.config.shared import CacheConfig, RunConfig, run_folder
 from revlm.config.training import LoggerConfig
 
 
@@ -35,21 +36,11 @@ class RuleConfig:
 
 
 @dataclass
-class SelectFolderConfig:
-    """A folder whose name follows from the options: the same command writes the same selection again."""
-
-    root: str = "runs"
-    # Of everything that decides the choice and does not stand in the name.
-    id: str = "${run_key:${scores},${data},${rule},${column},${by_domain},${zscore},${temperature}}"
-    dir: str = "${run.root}/select/${rule.name}_${budget_tokens}_${seed}_${run.id}"
-
-
-@dataclass
 class SelectConfig:
     """Options of `python -m revlm.select`."""
 
     # scores.parquet, the folder of a scoring run, or a glob of tables.
-    scores: str = MISSING
+    scores: str = field(default=MISSING, metadata=PATH)
     # The corpus that was scored.
     data: CorpusConfig = field(default_factory=CorpusConfig)
     rule: RuleConfig = field(default_factory=RuleConfig)
@@ -65,5 +56,11 @@ class SelectConfig:
     # 0: the best. Above 0: sample without replacement with weights exp(value / temperature).
     temperature: float = 0.0
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    run: SelectFolderConfig = field(default_factory=SelectFolderConfig)
+    run: RunConfig = field(
+        default_factory=lambda: run_folder(
+            "select",
+            "scores data rule column by_domain zscore temperature",
+            before="${rule.name}_${budget_tokens}_${seed}_",
+        )
+    )
     cache: CacheConfig = field(default_factory=CacheConfig)

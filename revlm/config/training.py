@@ -7,7 +7,8 @@ from enum import Enum
 from typing import Any
 
 from revlm.config.corpus import DataConfig
-from revlm.config.shared import CacheConfig, CurvesConfig
+from revlm.config.marks import PATH
+from revlm.config.shared import CacheConfig, CurvesConfig, RunConfig
 
 
 class Module(Enum):
@@ -35,7 +36,7 @@ class TokenizerConfig:
 
     # A hub id, a folder or a GGUF file; null trains a byte-level BPE on the training split,
     # or takes the pretrained model's own.
-    path: str | None = None
+    path: str | None = field(default=None, metadata=PATH)
     vocab_size: int = 4096
     # Bytes of training text that the BPE sees.
     max_bytes: int = 100_000_000
@@ -54,7 +55,7 @@ class InitConfig:
 
     kind: Init = Init.scratch
     # pretrained: a run's model/ folder or any exported folder, before model.pretrained.
-    path: str | None = None
+    path: str | None = field(default=None, metadata=PATH)
 
 
 @dataclass
@@ -66,7 +67,7 @@ class ModelConfig:
     type: str = "llama"
     config: dict[str, Any] = field(default_factory=dict)
     # For init=pretrained: a hub id, a folder, or package:file for weights inside a Python package.
-    pretrained: str | None = None
+    pretrained: str | None = field(default=None, metadata=PATH)
     # GGUF file inside the folder.
     gguf_file: str | None = None
 
@@ -170,20 +171,12 @@ class LoggerConfig:
 
 
 @dataclass
-class RunConfig:
-    """The run's folder."""
-
-    root: str = "runs"
-    # With ckpt_path=last: the newest run of this name that can be continued, if there is one.
-    id: str = "${run_id:${run.root},${name},${ckpt_path}}"
-    dir: str = "${run.root}/${name}/${run.id}"
-
-
-@dataclass
 class TrainConfig:
     """Options of `python -m revlm.train`."""
 
     name: str = "train"
+    # What tables call it together with the runs that differ from it by their seed alone.
+    arm: str = "${name}_${data.language}"
     seed: int = 0
     # last: continue the run in its folder, or start it where there is no checkpoint yet.
     ckpt_path: str | None = None
@@ -197,5 +190,10 @@ class TrainConfig:
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     curves: CurvesConfig = field(default_factory=CurvesConfig)
     logger: LoggerConfig = field(default_factory=LoggerConfig)
-    run: RunConfig = field(default_factory=RunConfig)
+    # With ckpt_path=last: the newest run of this name that can be continued, if there is one.
+    run: RunConfig = field(
+        default_factory=lambda: RunConfig(
+            id="${run_id:${run.root},${name},${ckpt_path}}", dir="${run.root}/${name}/${run.id}"
+        )
+    )
     cache: CacheConfig = field(default_factory=CacheConfig)

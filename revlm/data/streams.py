@@ -22,11 +22,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from revlm.data.layout import Layout
 from revlm.data.order import interleave, keyed_hash, mix64, reversed_documents
 from revlm.data.tokens import TokenIds, TokenStore
-from revlm.data.units import Units
 from revlm.data.windows import Rows, Windows, cut_windows, pack
-from revlm.direction import Direction, IntArray, orient
+from revlm.direction import Direction, IntArray
 from revlm.errors import UserError
 
 # transformers' label for what is not a target.
@@ -54,43 +54,17 @@ class Batch(TypedDict):
     step_targets: Tensor
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How a window becomes part of a row.
-
-    Attributes:
-        window: body tokens in a window, at most.
-        packed: several windows a row, or one.
-        bos: id before every window.
-        pad: id behind the last one.
-        tags: ids of the direction tags behind BOS; empty for none.
-        units: lengths of the units of a window, in text order; None for single tokens.
-    """
-
-    window: int
-    packed: bool
-    bos: int
-    pad: int
-    tags: dict[Direction, int]
-    units: Units = None
-
-    @property
-    def prefix(self) -> int:
-        """Tokens before the body."""
-        return 2 if self.tags else 1
-
-    @property
-    def row_length(self) -> int:
-        """T: a full window and its prefix."""
-        return self.window + self.prefix
-
-
 class RowBuilder:
     """Writes windows into rows of tensors."""
 
     def __init__(self, store: TokenIds, windows: Windows, layout: Layout) -> None:
-        """Keep what every row needs."""
         self.store, self.windows, self.layout = store, windows, layout
+
+    def pack(self, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The number of each window's row: several windows a row, or one, as the layout says."""
+        if not self.layout.packed:
+            return np.arange(len(items))
+        return pack(self.windows.length[items] + self.layout.prefix, self.layout.row_length)
 
     def batch(self, rows: Sequence[tuple[Direction, Iterable[int]]], step_targets: int) -> Batch:
         """Rows of window numbers, each read in one direction, as a batch of B = len(rows)."""
@@ -104,8 +78,8 @@ class RowBuilder:
         for r, (direction, items) in enumerate(rows):
             at = 0
             for item in items:
-                head = self._head(direction)
-                body = self._body(item, direction)
+                head = self.layout.head(direction)
+                body = self.layout.orient(self._window(item), direction)
                 body_at, end = at + len(head), at + len(head) + len(body)
                 input_ids[r, at:body_at] = head
                 input_ids[r, body_at:end] = body
@@ -124,15 +98,9 @@ class RowBuilder:
             step_targets=torch.tensor(step_targets),
         )
 
-    def _head(self, direction: Direction) -> list[int]:
-        tags = self.layout.tags
-        return [self.layout.bos, tags[direction]] if tags else [self.layout.bos]
-
-    def _body(self, item: int, direction: Direction) -> IntArray:
+    def _window(self, item: int) -> IntArray:
         start = self.windows.start[item]
-        ids = self.store.document(self.windows.doc[item])[start : start + self.windows.length[item]]
-        units = self.layout.units(ids) if self.layout.units else None
-        return orient(ids, direction, units)
+        return self.store.document(self.windows.doc[item])[start : start + self.windows.length[item]]
 
 
 @dataclass(frozen=True)
@@ -235,7 +203,7 @@ class TrainStream(Dataset):
         for direction in Direction:
             chosen = np.flatnonzero(reverse == (direction is Direction.REVERSE))
             chosen = chosen[np.argsort(keys[chosen], kind="stable")]
-            row_of = self._row_of(chosen)
+            row_of = self.builder.pack(chosen)
             size = int(row_of.max()) + 1 if len(row_of) else 0
             row_keys = keyed_hash(np.arange(size, dtype=np.uint64), self.seed, epoch, direction.number)
             items.append(chosen)
@@ -261,11 +229,6 @@ class TrainStream(Dataset):
     def _window_keys(self, epoch: int) -> npt.NDArray[np.uint64]:
         starts = mix64(self.windows.start.astype(np.uint64))
         return keyed_hash(self.store.hashes[self.windows.doc] ^ starts, self.seed, epoch)
-
-    def _row_of(self, chosen: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        if not self.layout.packed:
-            return np.arange(len(chosen))
-        return pack(self.windows.length[chosen] + self.layout.prefix, self.layout.row_length)
 
 
 def _inverse(permutation: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -304,7 +267,7 @@ class EvalStream(Dataset):
         self.windows = cut_windows(store, np.sort(docs), layout.window)
         self.builder = RowBuilder(store, self.windows, layout)
         numbers = np.arange(len(self.windows))
-        row_of = pack(self.windows.length + layout.prefix, layout.row_length) if layout.packed else numbers
+        row_of = self.builder.pack(numbers)
         self.rows = Rows.by_number(row_of, numbers, int(row_of.max()) + 1)
         self.num_documents = len(docs)
         self.num_batches = math.ceil(len(self.rows) / batch_size)
@@ -320,7 +283,5 @@ class EvalStream(Dataset):
         at = (index * self.world + self.rank) * self.batch_size
         rows = [self.rows[row] for row in range(at, min(at + self.batch_size, len(self.rows)))]
         targets = sum(int(self.windows.length[items].sum()) for items in rows)
-        # A rank without rows left takes part with an empty one.
-        return self.builder.batch(
-            [(self.direction, items) for items in rows or [self.rows.items[:0]]], targets
-        )
+        empty = [self.rows.items[:0]]
+        return self.builder.batch([(self.direction, items) for items in rows or empty], targets)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from revlm.cache import atomic_folder, digest
+from revlm.data.order import HashArray, document_hashes
 from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.progress import track
@@ -145,6 +145,14 @@ class TokenIds:
     ids: npt.NDArray[np.integer]
     offsets: npt.NDArray[np.int64]
 
+    @classmethod
+    def of(cls, documents: Iterable[npt.ArrayLike]) -> TokenIds:
+        """The ids of each document, as int64 in memory."""
+        parts = [np.asarray(document, dtype=np.int64) for document in documents]
+        return TokenIds(
+            np.concatenate([np.empty(0, dtype=np.int64), *parts]), np.cumsum([0, *map(len, parts)])
+        )
+
     def __len__(self) -> int:
         """Number of documents."""
         return len(self.offsets) - 1
@@ -152,6 +160,10 @@ class TokenIds:
     def document(self, index: int) -> npt.NDArray[np.integer]:
         """Ids of one document."""
         return self.ids[self.offsets[index] : self.offsets[index + 1]]
+
+    def take(self, documents: npt.NDArray[np.int64]) -> TokenIds:
+        """Some of the documents, in the order given."""
+        return TokenIds.of(self.document(int(d)) for d in documents)
 
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
@@ -172,7 +184,7 @@ class TokenStore(TokenIds):
     """
 
     rows: npt.NDArray[np.int64]
-    hashes: npt.NDArray[np.uint64]
+    hashes: HashArray
     held_out: npt.NDArray[np.bool_]
     skipped: dict[str, int]
     fingerprint: str
@@ -192,10 +204,8 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
 
 def encode(core: Tokenizer, texts: list[str]) -> TokenIds:
     """Ids of some texts; see `plain_tokenizer`."""
-    encoded = core.encode_batch_fast(texts, add_special_tokens=False)
-    documents = [np.asarray(encoding.ids, dtype=np.int64) for encoding in encoded]
-    ids = np.concatenate([np.empty(0, dtype=np.int64), *documents])
-    return TokenIds(ids, np.cumsum([0, *map(len, documents)]))
+    encodings = core.encode_batch_fast(texts, add_special_tokens=False)
+    return TokenIds.of(encoding.ids for encoding in encodings)
 
 
 def build_store(
@@ -232,33 +242,30 @@ def _write_store(
 ) -> None:
     core = plain_tokenizer(tokenizer)
     dtype = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
-    # Eight bytes a document, where lists of integers take five times that.
-    lengths, rows, hashes = array("q"), array("q"), array("Q")
-    short, row = 0, 0
+    # Of all documents, those that are left out included; arrays, which take eight bytes each.
+    lengths, hashes = [np.empty(0, dtype=np.int64)], [document_hashes([])]
     with (folder / "ids.bin").open("wb") as file, track("tokens", len(dataset), "documents") as bar:
         for batch in _batches(dataset):
-            encoded = core.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
-            for (doc_id, _), encoding in zip(batch, encoded, strict=True):
-                ids = encoding.ids
+            encodings = core.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
+            documents = [np.asarray(encoding.ids, dtype=dtype) for encoding in encodings]
+            for ids in documents:
                 if len(ids) > 1:
-                    file.write(np.asarray(ids, dtype=dtype).tobytes())
-                    lengths.append(len(ids))
-                    rows.append(row)
-                    hashes.append(document_hash(doc_id))
-                else:
-                    short += 1
-                row += 1
+                    file.write(ids.tobytes())
+            lengths.append(np.array([len(ids) for ids in documents]))
+            hashes.append(document_hashes(doc_id for doc_id, _ in batch))
             bar.update(len(batch))
-    if not lengths:
+    sizes = np.concatenate(lengths)
+    kept = np.flatnonzero(sizes > 1)
+    if not len(kept):
         raise UserError("the corpus has no document of two tokens or more: give longer documents.")
-    kept = np.asarray(rows, dtype=np.int64)
     np.savez(
         folder / "documents.npz",
-        offsets=np.concatenate(([0], np.cumsum(np.asarray(lengths, dtype=np.int64)))),
+        offsets=np.concatenate(([0], np.cumsum(sizes[kept]))),
         rows=kept,
-        hashes=np.asarray(hashes, dtype=np.uint64),
+        hashes=np.concatenate(hashes)[kept],
         held_out=held_out[kept],
     )
+    short = len(sizes) - len(kept)
     meta = {"dtype": np.dtype(dtype).name, "skipped": {"one token": short} if short else {}}
     (folder / "store.json").write_text(json.dumps(meta))
 
@@ -271,11 +278,6 @@ def _open_store(folder: Path, key: str) -> TokenStore:
     if len(ids) != documents["offsets"][-1]:
         raise UserError(f"{folder} is damaged (a crash while it was written?): remove it and start again.")
     return TokenStore(ids=ids, skipped=meta["skipped"], fingerprint=key, **documents)
-
-
-def document_hash(doc_id: str) -> int:
-    """64 bits that stand for a document wherever a choice about it is made."""
-    return int.from_bytes(hashlib.blake2b(doc_id.encode(), digest_size=8).digest(), "little")
 
 
 def _batches(dataset: Dataset) -> Iterator[list[tuple[str, str]]]:

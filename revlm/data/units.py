@@ -61,5 +61,4 @@ def _words(begins_word: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
 
 
 def _sentences(ends_sentence: npt.NDArray[np.bool_], ids: IntArray) -> IntArray:
-    ends = ends_sentence[ids]
-    return boundary_units(np.concatenate(([True], ends[:-1])))
+    return boundary_units(np.concatenate(([True], ends_sentence[ids]))[:-1])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from revlm.direction import Direction
 from revlm.errors import UserError
+from revlm.models import FACTS
 
 # What opens runs is imported where it is used: some of it warns and costs seconds.
 
@@ -83,8 +84,6 @@ def newest_model() -> str:
 
 
 def _newest_model() -> str | None:
-    from revlm.models.language_model import FACTS
-
     both = set(map(str, Direction))
     found = _newest(
         path for path in RUNS.rglob(f"model/{FACTS}") if both <= set(_facts(path).get("directions", []))

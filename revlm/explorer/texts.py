@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 
 from revlm.cache import default_cache
 from revlm.config import CorpusConfig
+from revlm.config.marks import at_home, expand_paths
 from revlm.data.corpus import Corpus, load_corpus
 from revlm.errors import UserError
 from revlm.pages.scores.run import ScoreRun
@@ -35,7 +36,9 @@ def corpus_of(run: ScoreRun) -> Corpus:
             f"{path}: no {', '.join(lost)}, so its texts cannot be found: score again with python -m revlm.score."
         )
     config: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(CorpusConfig), options["data"]))
-    cache = Path(options["cache"]["dir"]).expanduser()
+    # Older runs wrote paths as they were given.
+    expand_paths(config)
+    cache = Path(at_home(options["cache"]["dir"]))
     corpus = load_corpus(config, cache if cache.is_dir() else default_cache())
     scored = run.summary.get("corpus_fingerprint", corpus.fingerprint)
     if scored != corpus.fingerprint:

@@ -27,6 +27,17 @@ class DirectionalScorer(PipelineStep):
     """Writes num_tokens, nll_forward, nll_reverse and s into each document's metadata.
 
     The numbers are those of `python -m revlm.score`. A document of fewer than two tokens gets None.
+    The model is opened where the step runs.
+
+    Args:
+        model: a run's model/ folder, an exported folder, a hub id or a GGUF file.
+        reverse: the reverse model of a pair, `model` being the forward one.
+        options: device, precision, tokenizer.
+        window: body tokens in a window; None: what the model was trained with.
+        batch_documents: documents that are batched together by length.
+        batch_tokens: body tokens in a batch of the model.
+        threads: of torch in this task; None: torch's default. Set it to cores / workers.
+        cache_dir: for converted weights; None: the default of `cache.dir`.
     """
 
     name = "revlm: losses in both directions"
@@ -44,18 +55,6 @@ class DirectionalScorer(PipelineStep):
         threads: int | None = None,
         cache_dir: str | None = None,
     ) -> None:
-        """Keep the options; the model is opened where the step runs.
-
-        Args:
-            model: a run's model/ folder, an exported folder, a hub id or a GGUF file.
-            reverse: the reverse model of a pair, `model` being the forward one.
-            options: device, precision, tokenizer.
-            window: body tokens in a window; None: what the model was trained with.
-            batch_documents: documents that are batched together by length.
-            batch_tokens: body tokens in a batch of the model.
-            threads: of torch in this task; None: torch's default. Set it to cores / workers.
-            cache_dir: for converted weights; None: the default of `cache.dir`.
-        """
         super().__init__()
         self.model, self.reverse, self.options = model, reverse, options
         self.window, self.batch_documents, self.batch_tokens = window, batch_documents, batch_tokens
@@ -88,7 +87,13 @@ class DirectionalScorer(PipelineStep):
 
 
 class SFilter(BaseFilter):
-    """Keeps documents whose s lies between two bounds; drops say why."""
+    """Keeps documents whose s lies between two bounds; drops say why.
+
+    Args:
+        minimum: lowest s that stays; None: no bound.
+        maximum: highest s that stays; None: no bound.
+        exclusion_writer: datatrove's writer for what is dropped.
+    """
 
     name = "revlm: s between bounds"
 
@@ -99,13 +104,6 @@ class SFilter(BaseFilter):
         *,
         exclusion_writer: DiskWriter | None = None,
     ) -> None:
-        """Keep the bounds.
-
-        Args:
-            minimum: lowest s that stays; None: no bound.
-            maximum: highest s that stays; None: no bound.
-            exclusion_writer: datatrove's writer for what is dropped.
-        """
         super().__init__(exclusion_writer)
         self.minimum, self.maximum = minimum, maximum
 

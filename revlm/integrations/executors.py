@@ -1,4 +1,4 @@
-"""Who scores the shards: this process, others on this machine, Ray, or Slurm, through datatrove.
+"""Who else scores the shards: other processes on this machine, Ray, or Slurm, through datatrove.
 
 Shards and their markers are the only truth; an executor merely has workers call `score_shards`.
 """
@@ -20,13 +20,11 @@ import multiprocess
 from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, SlurmPipelineExecutor
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
-from tqdm import tqdm
 
 from revlm.config import Executor, SlurmConfig
 from revlm.errors import UserError
-from revlm.progress import track
 from revlm.scores.merge import merge
-from revlm.scores.shards import Job, ShardedScores, score_shards
+from revlm.scores.shards import Job, ShardedScores, progress, score_shards
 from revlm.scores.table import SUMMARY
 
 POLL_SECONDS = 1.0
@@ -39,7 +37,6 @@ class ShardStep(PipelineStep):
     type = "SCORER"
 
     def __init__(self, job: Job, shards: list[int], threads: int) -> None:
-        """Keep what is to be done."""
         super().__init__()
         self.job, self.shards, self.threads = job, shards, threads
 
@@ -61,7 +58,6 @@ class MergeStep(PipelineStep):
     type = "SCORER"
 
     def __init__(self, job: Job, facts: dict[str, Any]) -> None:
-        """Keep what is to be merged."""
         super().__init__()
         self.job, self.facts = job, facts
 
@@ -77,13 +73,6 @@ class MergeStep(PipelineStep):
             scores = ShardedScores(self.job)
             check_complete(scores)
             merge(scores, self.facts)
-
-
-def score_here(scores: ShardedScores, shards: list[int]) -> None:
-    """Score shards in this process, with progress by batch."""
-    with _bar(scores) as bar:
-        for shard in shards:
-            scores.score(shard, on_tokens=bar.update)
 
 
 def score_by_workers(scores: ShardedScores, shards: list[int], executor: Executor, workers: int) -> None:
@@ -149,16 +138,9 @@ def submit_to_slurm(
             "executor=slurm: there is no sbatch here: run this on a machine that can submit jobs, or set "
             "slurm.dry_run=true to write the scripts only."
         )
-    common: dict[str, Any] = {
-        "time": slurm.time,
-        "partition": slurm.partition,
-        "cpus_per_task": slurm.cpus_per_task,
-        "mem_per_cpu_gb": slurm.mem_per_cpu_gb,
-        "env_command": slurm.env_command,
-        "skip_completed": False,
-        "with_srun": False,
-        "qos": None,
-    }
+    asked = ("time", "partition", "cpus_per_task", "mem_per_cpu_gb", "env_command")
+    common: dict[str, Any] = {name: getattr(slurm, name) for name in asked}
+    common |= {"skip_completed": False, "with_srun": False, "qos": None}
     tasks = min(workers, len(shards)) or 1
     scoring = SlurmPipelineExecutor(
         [ShardStep(job, shards, slurm.cpus_per_task)],
@@ -232,7 +214,7 @@ def _progress(scores: ShardedScores) -> Iterator[None]:
     ended = threading.Event()
 
     def watch() -> None:
-        with _bar(scores) as bar:
+        with progress(scores) as bar:
             while not ended.wait(POLL_SECONDS):
                 bar.update(2 * scores.tokens_done() - bar.n)
 
@@ -243,12 +225,6 @@ def _progress(scores: ShardedScores) -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-
-
-def _bar(scores: ShardedScores) -> tqdm:
-    """Progress in tokens read, each direction counted."""
-    total = int(scores.store.lengths[scores.documents].sum())
-    return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 
 def _errors(job: Job) -> Path:

@@ -78,8 +78,7 @@ def smooth(values: FloatArray, width: int, weights: FloatArray | None = None) ->
     high = np.minimum(np.arange(size) + half + 1, size)
 
     def window_sum(array: FloatArray) -> FloatArray:
-        total = np.cumsum(array, axis=-1)
-        total = np.concatenate((np.zeros_like(total[..., :1]), total), axis=-1)
+        total = _sums_before(array)
         return total[..., high] - total[..., low]
 
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -96,10 +95,15 @@ def first_hold(below: npt.NDArray[np.bool_], hold: int) -> npt.NDArray[np.int64]
     hold = min(hold, below.shape[-1])
     if not hold:
         return np.full(below.shape[:-1], -1)
-    total = np.cumsum(below, axis=-1)
-    total = np.concatenate((np.zeros_like(total[..., :1]), total), axis=-1)
+    total = _sums_before(below)
     holds: npt.NDArray[np.bool_] = total[..., hold:] - total[..., :-hold] == hold
     return np.where(holds.any(-1), holds.argmax(-1), -1)
+
+
+def _sums_before(values: FloatArray | npt.NDArray[np.bool_]) -> FloatArray:
+    """(..., P + 1) of (..., P): the sum of what stands before each position, and of all."""
+    total = np.cumsum(values, axis=-1, dtype=np.float64)
+    return np.concatenate((np.zeros_like(total[..., :1]), total), axis=-1)
 
 
 def crossing(forward: FloatArray, reverse: FloatArray, *, hold: int) -> npt.NDArray[np.int64]:

@@ -21,6 +21,12 @@ class PositionCurve(Metric):
     Poisson(1), drawn from a hash of (document, seed, r). All its tokens, in both directions and
     on whichever rank, share that weight, so resamples are paired and clustered by document, and
     memory does not grow with the text.
+
+    Args:
+        num_positions: P, the window.
+        resamples: R >= 0.
+        seed: of the resamples.
+        **kwargs: torchmetrics' own.
     """
 
     full_state_update = False
@@ -30,14 +36,6 @@ class PositionCurve(Metric):
     resampled_counts: Tensor
 
     def __init__(self, num_positions: int, resamples: int, seed: int, **kwargs: Any) -> None:
-        """Zero sums.
-
-        Args:
-            num_positions: P, the window.
-            resamples: R >= 0.
-            seed: of the resamples.
-            **kwargs: torchmetrics' own.
-        """
         super().__init__(**kwargs)
         self.num_positions, self.resamples, self.seed = num_positions, resamples, seed
         for name, shape in (

@@ -22,7 +22,7 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
 
 from revlm.config import EvaluateConfig, QuestionReading
-from revlm.direction import Direction, orient
+from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.models.language_model import LanguageModel
 from revlm.progress import track
@@ -59,6 +59,12 @@ class DirectionalHFLM(HFLM):
     Question and answer are turned apart: where units larger than tokens are reversed, a unit that lay
     across the boundary would bring a piece of the question before the answer's end.
 
+    Args:
+        lm: its model, tokenizer and layout.
+        reading: direction of all requests.
+        weight: of the reverse log-likelihood in combined.
+        batch_size: rows in a forward pass.
+
     Attributes:
         too_long: by direction, the (context, continuation) of which a part was cut to fit.
         parts: by (context, continuation), the log-likelihoods by direction that an answer is made of.
@@ -70,14 +76,6 @@ class DirectionalHFLM(HFLM):
     def __init__(
         self, lm: LanguageModel, reading: QuestionReading, *, weight: float = 1.0, batch_size: int = 4
     ) -> None:
-        """Wrap a model that is already open.
-
-        Args:
-            lm: its model, tokenizer and layout.
-            reading: direction of all requests.
-            weight: of the reverse log-likelihood in combined.
-            batch_size: rows in a forward pass.
-        """
         tokenizer = copy.deepcopy(lm.tokenizer)
         self.trained_with_begin = bool(lm.facts)
         if self.trained_with_begin:
@@ -154,7 +152,7 @@ class DirectionalHFLM(HFLM):
         for strings, context, answer in requests:
             start = context
             if self.trained_with_begin:
-                start = self.layout_prefix(Direction.FORWARD) + self._body(strings, context)
+                start = self.layout.head(Direction.FORWARD) + self._body(strings, context)
             if len(start) + len(answer) > self.max_length + 1:
                 self.too_long[Direction.FORWARD].add(strings)
             rows.append((strings, start, answer[: self.max_length]))
@@ -166,8 +164,8 @@ class DirectionalHFLM(HFLM):
         A question that does not fit with its longest choice loses its beginning, which reverse reads
         last, by as much for every choice: they compare only over the same tokens of the question.
         """
-        prefix = self.layout_prefix(Direction.REVERSE)
-        room = self.max_length + 1 - len(prefix)
+        head = self.layout.head(Direction.REVERSE)
+        room = self.max_length + 1 - len(head)
         longest: dict[str, int] = defaultdict(int)
         for strings, _, answer in requests:
             longest[strings[0]] = max(longest[strings[0]], len(answer))
@@ -177,13 +175,8 @@ class DirectionalHFLM(HFLM):
             kept = max(1, room - longest[strings[0]])
             if len(question) > kept or len(answer) > room - 1:
                 self.too_long[Direction.REVERSE].add(strings)
-            rows.append((strings, prefix + self._turned(answer[: room - 1]), self._turned(question[-kept:])))
+            rows.append((strings, head + self._turned(answer[: room - 1]), self._turned(question[-kept:])))
         return rows
-
-    def layout_prefix(self, direction: Direction) -> list[int]:
-        """What stands before every row: BOS, and the direction's tag if the model knows tags."""
-        tag = self.layout.tags.get(direction)
-        return [self.layout.bos] if tag is None else [self.layout.bos, tag]
 
     def _body(self, strings: tuple[str, str], context: list[int]) -> list[int]:
         """The question's own ids, without what lm-eval or the tokenizer put before it."""
@@ -193,9 +186,8 @@ class DirectionalHFLM(HFLM):
         return context[added:] if added and context[:added] == self._added else context
 
     def _turned(self, ids: list[int]) -> list[int]:
-        array = np.asarray(ids, dtype=np.int64)
-        units = self.layout.units(array) if self.layout.units and len(array) else None
-        return [int(token) for token in orient(array, Direction.REVERSE, units)]
+        turned: list[int] = self.layout.orient(np.asarray(ids, dtype=np.int64), Direction.REVERSE).tolist()
+        return turned
 
 
 class _Progress(CacheHook):

@@ -8,7 +8,6 @@ losses     put back into text order: token t has one loss for each direction
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,17 +20,16 @@ import numpy.typing as npt
 import torch
 
 from revlm.cache import default_cache
-from revlm.config import CurvesConfig, ModelSource
+from revlm.config import ModelSource
 from revlm.data.streams import RowBuilder
 from revlm.data.tokens import TokenIds, encode, plain_tokenizer
 from revlm.data.windows import Windows, cut_windows
-from revlm.direction import Direction, reading_order
+from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.crossing import crossing, smooth
+from revlm.measures.crossing import FloatArray
 from revlm.models.language_model import LanguageModel, open_model
 from revlm.models.nll import TokenLoss
 
-FloatArray = npt.NDArray[np.float64]
 # Rows of a few windows stay in a core's cache: on two cores, 1.3M parameters and windows of 256,
 # batches of 32 windows were a quarter slower.
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 65_536
@@ -70,7 +68,7 @@ class TokenLosses:
 
 
 @dataclass(frozen=True)
-class Batch:
+class WindowBatch:
     """Windows of like length to be read by one model, each in a direction."""
 
     loss: TokenLoss
@@ -162,12 +160,13 @@ class Scorer:
             UserError: a loss is not a number; names the document.
         """
         total = int(documents.offsets[-1])
-        nll = np.empty((2, total), dtype=self._dtype())
+        float64 = self.models[Direction.FORWARD].model.dtype == torch.float64
+        nll = np.empty((2, total), dtype=np.float64 if float64 else np.float32)
         position = np.empty((2, total), dtype=np.int32)
         windows = cut_windows(documents, np.arange(len(documents)), self.layout.window)
         builder = RowBuilder(documents, windows, self.layout)
 
-        def read(batch: Batch) -> npt.NDArray[np.floating]:
+        def read(batch: WindowBatch) -> npt.NDArray[np.floating]:
             width = self.layout.prefix + int(windows.length[[item for _, item in batch.rows]].max())
             tensors = builder.batch([(direction, [item]) for direction, item in batch.rows], 0)
             ids, labels = (tensors[name][:, :width].to(self._device()) for name in ("input_ids", "labels"))
@@ -182,7 +181,7 @@ class Scorer:
                 body = row[self.layout.prefix : self.layout.prefix + length]
                 _check_finite(body, names[windows.doc[item]], direction)
                 at = documents.offsets[windows.doc[item]] + windows.start[item]
-                order = at + self._order(documents.ids[at : at + length], direction)
+                order = at + self.layout.order(documents.ids[at : at + length], direction)
                 nll[direction.number, order] = body
                 position[direction.number, order] = np.arange(length)
             on_tokens(int(windows.length[[item for _, item in batch.rows]].sum()))
@@ -199,22 +198,17 @@ class Scorer:
         """
         ids = encode(self.tokenize, list(batch["text"]))
         long = np.flatnonzero(ids.lengths > 1)
-        kept = select(ids, long)
-        losses = self.token_losses(kept, [f"{row} of the batch" for row in long]) if len(long) else None
-        columns: dict[str, list[Any]] = {
-            name: [None] * len(ids) for name in ("nll_forward", "nll_reverse", "s")
-        }
-        if losses is not None:
+        columns = np.full((3, len(ids)), None)
+        if len(long):
+            losses = self.token_losses(ids.take(long), [f"{row} of the batch" for row in long])
             forward, reverse = losses.sums() / losses.counts()
-            values = (forward, reverse, forward - reverse)
-            for column, scored in zip(columns.values(), values, strict=True):
-                for row, value in zip(long, scored, strict=True):
-                    column[row] = float(value)
-        return {"num_tokens": ids.lengths.tolist(), **columns}
+            columns[:, long] = forward, reverse, forward - reverse
+        names = ("num_tokens", "nll_forward", "nll_reverse", "s")
+        return dict(zip(names, [ids.lengths.tolist(), *columns.tolist()], strict=True))
 
     def _read_all(
-        self, read: Callable[[Batch], npt.NDArray[np.floating]], batches: list[Batch]
-    ) -> Iterator[tuple[Batch, npt.NDArray[np.floating]]]:
+        self, read: Callable[[WindowBatch], npt.NDArray[np.floating]], batches: list[WindowBatch]
+    ) -> Iterator[tuple[WindowBatch, npt.NDArray[np.floating]]]:
         """Batches and their losses, in order; on a CPU, one batch a core at a time.
 
         A core on its own wastes none of its time waiting for others within a small product, and a
@@ -234,7 +228,7 @@ class Scorer:
             # Threads that begin later take the number that was set last, wherever that was.
             torch.set_num_threads(threads)
 
-    def _batches(self, windows: Windows) -> Iterator[Batch]:
+    def _batches(self, windows: Windows) -> Iterator[WindowBatch]:
         """Batches of like length."""
         order = np.argsort(-windows.length, kind="stable")
         one_model = self.losses[Direction.FORWARD] is self.losses[Direction.REVERSE]
@@ -246,68 +240,11 @@ class Scorer:
                 size = max(1, self.batch_tokens // (longest * len(directions)))
                 items = order[at : at + size].tolist()
                 rows = [(direction, item) for direction in directions for item in items]
-                yield Batch(self.losses[directions[0]], rows)
+                yield WindowBatch(self.losses[directions[0]], rows)
                 at += size
-
-    def _order(self, ids: npt.NDArray[np.integer], direction: Direction) -> npt.NDArray[np.integer]:
-        units = self.layout.units(ids) if self.layout.units else None
-        return reading_order(len(ids), direction, units)
 
     def _device(self) -> torch.device:
         return torch.device(self.models[Direction.FORWARD].model.device)
-
-    def _dtype(self) -> Any:
-        float64 = self.models[Direction.FORWARD].model.dtype == torch.float64
-        return np.float64 if float64 else np.float32
-
-
-def document_scores(losses: TokenLosses, num_bytes: Sequence[int], rule: CurvesConfig) -> dict[str, Any]:
-    """Columns of the score table that follow from token losses: D values each.
-
-    Args:
-        losses: of D documents.
-        num_bytes: (D,) UTF-8 bytes of each text.
-        rule: by which a document's two curves cross.
-    """
-    sums, counts = losses.sums(), losses.counts()
-    forward, reverse = sums / counts
-    rest = losses.counts(first=False)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        without = losses.sums(first=False) / rest
-    s_without = without[0] - without[1]
-    bits = sums / math.log(2) / np.asarray(num_bytes, dtype=np.float64)
-    return {
-        "num_tokens": counts[0],
-        "num_bytes": np.asarray(num_bytes, dtype=np.int64),
-        "nll_forward": forward,
-        "nll_reverse": reverse,
-        "s": forward - reverse,
-        "intersection": [document_crossing(losses, index, rule) for index in range(len(losses))],
-        "s_without_first": [None if np.isnan(value) else float(value) for value in s_without],
-        "bits_per_byte_forward": bits[0],
-        "bits_per_byte_reverse": bits[1],
-    }
-
-
-def document_crossing(losses: TokenLosses, index: int, rule: CurvesConfig) -> int | None:
-    """Where one document's smoothed curves cross, averaged over its windows; None: never."""
-    here = slice(losses.offsets[index], losses.offsets[index + 1])
-    size = int(losses.position[:, here].max()) + 1
-    sums, counts = np.zeros((2, size)), np.zeros((2, size))
-    for direction in range(2):
-        where = losses.position[direction, here]
-        sums[direction] = np.bincount(where, weights=losses.nll[direction, here], minlength=size)
-        counts[direction] = np.bincount(where, minlength=size)
-    smoothed = smooth(sums / counts, rule.smoothing, counts)
-    found = int(crossing(smoothed[0], smoothed[1], hold=rule.hold))
-    return found if found >= 0 else None
-
-
-def select(ids: TokenIds, documents: npt.NDArray[np.int64]) -> TokenIds:
-    """Some documents of several, in the order given, as int64 ids in memory."""
-    parts = [np.asarray(ids.document(int(d)), dtype=np.int64) for d in documents]
-    joined = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-    return TokenIds(joined, np.cumsum([0, *map(len, parts)]))
 
 
 def _check_pair(forward: LanguageModel, reverse: LanguageModel) -> None:
@@ -316,12 +253,11 @@ def _check_pair(forward: LanguageModel, reverse: LanguageModel) -> None:
             f"model.forward={forward.name} and model.reverse={reverse.name} have different tokenizers, so their losses "
             "speak of different tokens: give a pair that was trained on the same one."
         )
-    if forward.layout.window != reverse.layout.window or bool(forward.layout.tags) != bool(
-        reverse.layout.tags
-    ):
+    one, other = forward.layout, reverse.layout
+    if (one.window, one.prefix) != (other.window, other.prefix):
         raise UserError(
-            f"model.forward={forward.name} and model.reverse={reverse.name} read windows of {forward.layout.window} and "
-            f"{reverse.layout.window} tokens, with and without tags: give a pair that reads alike, or set window=."
+            f"model.forward={forward.name} and model.reverse={reverse.name} read windows of {one.window} and "
+            f"{other.window} tokens, with and without tags: give a pair that reads alike, or set window=."
         )
 
 

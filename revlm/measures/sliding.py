@@ -22,9 +22,9 @@ import numpy.typing as npt
 
 from revlm.data.tokens import TokenIds
 from revlm.errors import UserError
+from revlm.measures.crossing import FloatArray
 from revlm.measures.scoring import Scorer
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 # Tokens of windows whose losses are held at once.
 READ_TOKENS = 1 << 18

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.metadata
 import json
 from pathlib import Path
@@ -14,10 +13,11 @@ from torch import Tensor
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from revlm.cache import atomic_folder, digest, replacing_folder
+from revlm.cache import atomic_folder, digest, file_hash, replacing_folder
 from revlm.config import InitConfig, ModelConfig
 from revlm.data.tokens import begin_id, load_tokenizer, pad_id
 from revlm.errors import UserError
+from revlm.models import FACTS
 
 # Enters the key of converted weights.
 CODE_VERSION = 1
@@ -122,7 +122,7 @@ def locate(source: str, cache_dir: Path, gguf_file: str | None = None) -> str:
         if not Path(source).exists() and (source.count("/") > 1 or source[:1] in "./~"):
             raise UserError(f"{source}: there is no such folder, and it is not a hub id.")
         return source
-    folder = cache_dir / "models" / digest(CODE_VERSION, _file_hash(gguf))
+    folder = cache_dir / "models" / digest(CODE_VERSION, file_hash(gguf))
     with atomic_folder(folder) as building:
         if building is not None:
             _convert_gguf(gguf, building)
@@ -195,7 +195,7 @@ def export(
         with replacing_folder(folder) as building:
             model.save_pretrained(building, state_dict=weights)
             tokenizer.save_pretrained(building)
-            (building / "revlm.json").write_text(json.dumps(metadata, indent=2) + "\n")
+            (building / FACTS).write_text(json.dumps(metadata, indent=2) + "\n")
     finally:
         model.config.use_cache = False
 
@@ -227,11 +227,6 @@ def _gguf_path(source: str, gguf_file: str | None) -> Path | None:
     if not path.is_file():
         raise UserError(f"{path}: there is no such GGUF file.")
     return path
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _convert_gguf(gguf: Path, folder: Path) -> None:

@@ -21,10 +21,11 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from revlm.data.streams import Layout
+from revlm.data.layout import Layout
 from revlm.data.tokens import encode, plain_tokenizer
-from revlm.direction import Direction, IntArray, orient
+from revlm.direction import Direction, IntArray
 from revlm.errors import UserError
+from revlm.models.nll import still
 
 
 @dataclass(frozen=True)
@@ -120,30 +121,18 @@ def generate_ids(
     Raises:
         UserError: a prompt and what is to be written do not fit into the model's context.
     """
-    head = [layout.bos, *([layout.tags[direction]] if layout.tags else [])]
-    rows = [[*head, *_turn(prompt, layout, direction).tolist()] for prompt in prompts]
-    _check_context(model, rows, num_tokens, len(head))
-    end = _end_ids(model)
-    options = GenerationConfig(
-        max_new_tokens=num_tokens,
-        min_new_tokens=0 if stop_at_end else num_tokens,
-        do_sample=False,
-        use_cache=True,
-        eos_token_id=end or None,
-        pad_token_id=layout.pad,
-    )
+    rows = [layout.head(direction) + layout.orient(prompt, direction).tolist() for prompt in prompts]
+    _check_context(model, rows, num_tokens, layout.prefix)
+    end, seeds = _end_ids(model), seeds or [0] * len(rows)
+    options = _options(num_tokens, 0 if stop_at_end else num_tokens, end=end, pad=layout.pad)
     written: dict[int, IntArray] = {}
-    # Rows of like length share a batch: less padding.
-    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
     with _as_asked(model):
-        for start in range(0, len(order), batch_size):
-            batch = order[start : start + batch_size]
+        for batch in _batches(rows, batch_size):
             inputs = [rows[index] for index in batch]
-            choice = _choice(inputs, [seeds[index] if seeds else 0 for index in batch], temperature, top_p)
-            for index, new in zip(batch, _continue(model, inputs, options, choice), strict=True):
-                # Units of the prompt stay its own: the two parts are turned apart.
-                written[index] = _turn(_until(new, end), layout, direction)
-    return [written[index] for index in range(len(rows))]
+            choice = _choice(inputs, [seeds[index] for index in batch], temperature, top_p)
+            written |= zip(batch, _continue(model, inputs, options, choice), strict=True)
+    # Units of the prompt stay its own: what is written is turned apart from it.
+    return [layout.orient(_until(written[index], end), direction) for index in range(len(rows))]
 
 
 class RowNoise(LogitsProcessor):
@@ -162,6 +151,25 @@ class RowNoise(LogitsProcessor):
         waits = torch.stack([torch.empty(size).exponential_(generator=g) for g in self.generators])
         # Minus the logarithm of an exponential variable is a Gumbel variable.
         return scores - waits.log().to(scores.device)
+
+
+def _options(most: int, fewest: int, *, end: list[int], pad: int) -> GenerationConfig:
+    """Greedy search for this many tokens; chance comes in through the scores, see `RowNoise`."""
+    return GenerationConfig(
+        max_new_tokens=most,
+        min_new_tokens=fewest,
+        do_sample=False,
+        use_cache=True,
+        eos_token_id=end or None,
+        pad_token_id=pad,
+    )
+
+
+def _batches(rows: Sequence[list[int]], size: int) -> Iterator[list[int]]:
+    """Numbers of the rows that share a batch: of like length, which leaves less to pad."""
+    order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
 
 
 def _choice(
@@ -187,31 +195,24 @@ def _continue(
     padding = [width - len(row) for row in rows]
     ids = torch.tensor([[options.pad_token_id] * pad + row for row, pad in zip(rows, padding, strict=True)])
     mask = (torch.arange(width) >= torch.tensor(padding)[:, None]).long()
-    with torch.no_grad():
-        out = model.generate(
-            ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            generation_config=options,
-            logits_processor=choice,
-        )
+    out = model.generate(
+        ids.to(model.device),
+        attention_mask=mask.to(model.device),
+        generation_config=options,
+        logits_processor=choice,
+    )
     return list(out[:, width:].cpu().numpy())
 
 
 @contextmanager
 def _as_asked(model: PreTrainedModel) -> Iterator[None]:
     """A model without dropout and without generation defaults of its own, such as sampling."""
-    was_training, own = model.training, model.generation_config
-    model.eval()
-    model.generation_config = GenerationConfig()
+    own, model.generation_config = model.generation_config, GenerationConfig()
     try:
-        yield
+        with still(model):
+            yield
     finally:
-        model.train(was_training)
         model.generation_config = own
-
-
-def _turn(ids: IntArray, layout: Layout, direction: Direction) -> IntArray:
-    return orient(ids, direction, layout.units(ids) if layout.units else None)
 
 
 def _until(ids: IntArray, end: Sequence[int]) -> IntArray:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +16,13 @@ from transformers.utils import logging as transformers_logging
 
 from revlm.cache import default_cache
 from revlm.config import Granularity, ModelSource
-from revlm.data.streams import Layout
-from revlm.data.tokens import TAGS, begin_id, load_tokenizer, pad_id, tokenizer_fingerprint
+from revlm.data.layout import Layout
+from revlm.data.tokens import TAGS, load_tokenizer, tokenizer_fingerprint
 from revlm.data.units import units_of
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.models import backbone, generation
+from revlm.models import FACTS, backbone, generation
 from revlm.models.nll import is_causal
-
-FACTS = "revlm.json"
 
 
 @dataclass(frozen=True)
@@ -142,30 +140,69 @@ def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: in
     facts = _facts(folder)
     tokenizer = load_tokenizer(options.tokenizer or folder)
     _check_tokenizer(tokenizer, folder, facts, options)
-    tags = _tags(tokenizer) if facts.get("tag") else {}
-    prefix = 2 if tags else 1
-    window = window or facts.get("window") or _context(folder) - prefix
+    layout = _layout(tokenizer, facts, window or facts.get("window"), folder)
     transformers_logging.disable_progress_bar()
     device, dtype = _device(options.device), _dtype(options)
-    model = backbone.from_pretrained(folder, window + prefix, dtype=dtype).to(device).eval()
+    model = backbone.from_pretrained(folder, layout.row_length, dtype=dtype).to(device).eval()
     backbone.fit_vocabulary(model, tokenizer, num_tags=0)
     if not is_causal(model):
         raise UserError(f"{source} sees what it is to predict: choose a causal language model.")
-    granularity = Granularity(facts.get("granularity", Granularity.token.value))
-    layout = Layout(
-        window=window,
-        packed=False,
-        bos=begin_id(tokenizer),
-        pad=pad_id(tokenizer),
-        tags=tags,
-        units=units_of(granularity, facts.get("segment_tokens", 1), tokenizer),
-    )
     directions = tuple(Direction(name) for name in facts.get("directions", [Direction.FORWARD.value]))
-    return LanguageModel(model_name(source), model, tokenizer, layout, directions, facts)
+    return LanguageModel(model_name(source, facts), model, tokenizer, layout, directions, facts)
 
 
-def model_name(source: str) -> str:
-    """A short name for tables and folders: a run's experiment and id, or a folder's or hub id's end."""
+def model_name(source: str, facts: Mapping[str, Any] | None = None) -> str:
+    """A short name for tables and folders: `<arm>_<seed>` of a model that says them, wherever it lies.
+
+    Of another model, and of one that was exported before 0.2: a run's experiment and id, or a folder's or hub id's end.
+
+    Args:
+        source: of the model.
+        facts: its revlm.json; None: read it.
+    """
+    facts = _facts(source) if facts is None else facts
+    return f"{facts['arm']}_{facts['seed']}".replace("/", "_") if "arm" in facts else _place(source)
+
+
+def model_names(sources: Sequence[str]) -> list[str]:
+    """A name for each of several models; where their runs share arm and seed, the folders' names tell them apart.
+
+    Raises:
+        UserError: two of them cannot be told apart.
+    """
+    names = [model_name(source) for source in sources]
+    names = [
+        name if names.count(name) == 1 else _place(source)
+        for name, source in zip(names, sources, strict=True)
+    ]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise UserError(f"model=[{','.join(sources)}] names {twice[0]} twice: give each model once.")
+    return names
+
+
+def arm_and_seed(models: Mapping[Direction, LanguageModel]) -> dict[str, Any]:
+    """What studies call a model, or a pair: its arm and its seed.
+
+    Other people's models are arms of their own, seed 0. The arm of a pair is A+B; if its seeds differ, both names
+    stand there, and seed 0.
+
+    Args:
+        models: which model reads which way, the same one or two.
+
+    Returns:
+        arm and seed; nothing where a model was exported before 0.2 and does not say them.
+    """
+    both = {id(models[direction]): models[direction] for direction in Direction}.values()
+    if any(model.facts and "arm" not in model.facts for model in both):
+        return {}
+    arms = [str(model.facts.get("arm", model.name)) for model in both]
+    first, *others = [int(model.facts.get("seed", 0)) for model in both]
+    if others not in ([], [first]):
+        first, arms = 0, [model.name for model in both]
+    return {"arm": "+".join(arms), "seed": first}
+
+
+def _place(source: str) -> str:
     path = Path(source)
     parts = path.parent.parts[-2:] if path.name == "model" and path.parent.name else path.parts[-1:]
     return "_".join(part for part in parts if part not in {"/", "runs"}).removesuffix(".gguf") or source
@@ -173,6 +210,8 @@ def model_name(source: str) -> str:
 
 def _facts(folder: str) -> dict[str, Any]:
     """What revlm.json says, in a folder or on the hub; empty for models that revlm did not export."""
+    if Path(folder).is_file():
+        return {}
     try:
         path = Path(str(cached_file(folder, FACTS)))
     except OSError:
@@ -199,6 +238,20 @@ def _check_tokenizer(
             f"the tokenizer of {options.tokenizer or folder} (hash {found}) is not the one that {folder} was trained "
             f"with (hash {expected}): use the model's own, or export the model again."
         )
+
+
+def _layout(
+    tokenizer: PreTrainedTokenizerFast, facts: dict[str, Any], window: int | None, folder: str
+) -> Layout:
+    """One window a row; without a window, the longest that the model's context holds."""
+    granularity = Granularity(facts.get("granularity", Granularity.token.value))
+    layout = Layout.of(
+        tokenizer,
+        window=window or 0,
+        tags=_tags(tokenizer) if facts.get("tag") else {},
+        units=units_of(granularity, facts.get("segment_tokens", 1), tokenizer),
+    )
+    return layout if window else replace(layout, window=_context(folder) - layout.prefix)
 
 
 def _tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:

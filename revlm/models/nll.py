@@ -38,7 +38,6 @@ class TokenLoss:
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
-        """Find out how the model makes logits."""
         self.model = model
         self.linear = _makes_logits(model, _embedding_head)
         self.replayed = not self.linear and _makes_logits(model, _replayed_head)
@@ -101,7 +100,7 @@ class TokenLoss:
 
 
 @contextmanager
-def _still(model: PreTrainedModel) -> Iterator[None]:
+def still(model: PreTrainedModel) -> Iterator[None]:
     """Without gradients and without dropout, which would make two equal passes differ."""
     was_training = model.training
     model.eval()
@@ -138,7 +137,7 @@ def _makes_logits(model: PreTrainedModel, head: Callable[[PreTrainedModel, Tenso
     if next(model.parameters()).is_meta:
         return False
     ids = torch.arange(8, device=model.device).remainder(int(model.config.vocab_size))[None]
-    with _still(model):
+    with still(model):
         try:
             states = model.base_model(input_ids=ids, use_cache=False).last_hidden_state
             logits = head(model, states[0])
@@ -165,12 +164,8 @@ def _checkpointed_sum(
 
 def is_causal(model: PreTrainedModel) -> bool:
     """Whether no logit depends on a later token: changes a row's end and looks at what stands before."""
-    row = torch.arange(8, device=model.device).remainder(int(model.config.vocab_size))
-    other = row.clone()
-    other[5:] = (other[5:] + 3).remainder(int(model.config.vocab_size))
-    with _still(model):
-        before, after = (model(input_ids=ids[None], use_cache=False).logits[0] for ids in (row, other))
-    return torch.equal(before[:5], after[:5])
+    kept = _unmoved(model, 8, slice(5, None))
+    return bool(kept[:5].all())
 
 
 def check_windows_apart(model: PreTrainedModel) -> bool:
@@ -179,14 +174,20 @@ def check_windows_apart(model: PreTrainedModel) -> bool:
     Changes one window of a row and looks whether any logit of its neighbours moves. Some
     architectures and attention kernels ignore restarting positions; packing would leak there.
     """
-    vocabulary = int(model.config.vocab_size)
-    row = torch.arange(12, device=model.device).remainder(vocabulary)
-    other = row.clone()
-    other[4:8] = (other[4:8] + 3).remainder(vocabulary)
     positions = torch.arange(4, device=model.device).repeat(3)[None]
-    with _still(model):
+    kept = _unmoved(model, 12, slice(4, 8), position_ids=positions)
+    return bool(kept[:4].all() and kept[8:].all())
+
+
+def _unmoved(model: PreTrainedModel, length: int, changed: slice, **inputs: Tensor) -> Tensor:
+    """(length,) at which tokens of a row all logits stay as they are when a stretch of it is changed."""
+    vocabulary = int(model.config.vocab_size)
+    row = torch.arange(length, device=model.device).remainder(vocabulary)
+    other = row.clone()
+    other[changed] = (other[changed] + 3).remainder(vocabulary)
+    with still(model):
         before, after = (
-            model(input_ids=ids[None], position_ids=positions, use_cache=False).logits[0]
-            for ids in (row, other)
+            model(input_ids=ids[None], use_cache=False, **inputs).logits[0] for ids in (row, other)
         )
-    return torch.equal(before[:4], after[:4]) and torch.equal(before[8:], after[8:])
+    unmoved: Tensor = (before == after).all(dim=-1)
+    return unmoved

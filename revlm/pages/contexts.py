@@ -14,24 +14,11 @@ from matplotlib.ticker import MaxNLocator
 
 from revlm.direction import Direction
 from revlm.markup import markdown
-from revlm.pages.drawing import (
-    COLOURS,
-    DASHES,
-    NEUTRAL,
-    STYLE,
-    FloatArray,
-    Line,
-    Panel,
-    draw_line,
-    end_labels,
-    finish,
-    headline,
-    panels,
-    save,
-    zero_line,
-)
+from revlm.pages import drawing
+from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray
 from revlm.pages.files import Folder
 from revlm.scores.table import CONTEXTS_SUMMARY
+from revlm.statistics.effect import Effect
 
 DIFFERENCE = "forward minus reverse, nats per token (above 0: reverse is easier)"
 NEEDED = ("model", "window", "num_documents", "skipped", "contexts")
@@ -54,24 +41,24 @@ def draw_contexts(folder: Path | str) -> Path:
     Raises:
         UserError: see `read_contexts`.
     """
-    return save(contexts_figure(read_contexts(folder)), Path(folder) / "figures" / "contexts.png")
+    return drawing.save(contexts_figure(read_contexts(folder)), Path(folder) / "figures" / "contexts.png")
 
 
 def contexts_figure(summary: Mapping[str, Any]) -> Figure:
     """Both losses of the same tokens over context length, and under them their difference with its interval."""
     rows = summary["contexts"]
-    with mpl.rc_context(STYLE):
-        figure, (panel,) = panels(1)
+    with mpl.rc_context(drawing.STYLE):
+        figure, (panel,) = drawing.panels(1)
         ends = _draw(panel, rows)
         panel.strip.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 4, 8, 10]))
-        zero_line(panel.strip)
+        drawing.zero_line(panel.strip)
         panel.strip.set_title(DIFFERENCE, loc="left", fontsize=8, color=NEUTRAL)
-        end_labels(panel.chart, ends)
+        drawing.end_labels(panel.chart, ends)
         last = rows[-1]
         difference = last["difference"]
-        end_labels(panel.strip, {f"{difference:+.3f}": (last["context"], difference, NEUTRAL)})
-        headline(panel, f"{summary['model']}\n{finding(rows)}", sureness(rows))
-        finish(
+        drawing.end_labels(panel.strip, {f"{difference:+.3f}": (last["context"], difference, NEUTRAL)})
+        drawing.headline(panel, f"{summary['model']}\n{finding(rows)}", sureness(rows))
+        drawing.finish(
             figure,
             [panel],
             x_title="context: tokens on the left (forward) or on the right (reverse)",
@@ -89,7 +76,7 @@ def context_table(summary: Mapping[str, Any]) -> str:
             str(row["context"]),
             f"{row['nll_forward']:.4f}",
             f"{row['nll_reverse']:.4f}",
-            f"{row['difference']:+.4f}{_interval(row)}",
+            _difference(row).text("+.4f", counts="none"),
             f"{row['num_documents']:,}",
             f"{row['num_tokens']:,}",
         ]
@@ -105,24 +92,22 @@ def context_table(summary: Mapping[str, Any]) -> str:
 
 def finding(rows: Sequence[Row]) -> str:
     """Which side tells more about a token at the longest context, by how much; or that neither surely does."""
-    last = rows[-1]
-    difference, size = last["difference"], last["context"]
-    if last["low"] is None or last["low"] <= 0 <= last["high"]:
+    found, size = _difference(rows[-1]), rows[-1]["context"]
+    if not found.apart:
         return f"No sure difference between {size} tokens on the left and {size} on the right of a token"
-    side, other = ("right", "left") if difference > 0 else ("left", "right")
-    return f"{size} tokens on the {side} of a token tell {abs(difference):.3f} nats more than {size} on its {other}"
+    side, other = ("right", "left") if found.apart > 0 else ("left", "right")
+    return f"{size} tokens on the {side} of a token tell {abs(found.value):.3f} nats more than {size} on its {other}"
 
 
 def sureness(rows: Sequence[Row]) -> str:
     """The interval at the longest context, and at how many lengths zero lies outside of it."""
-    last = rows[-1]
-    if last["low"] is None:
+    last = _difference(rows[-1])
+    if last.low is None:
         return "One document: no interval."
-    above = sum(row["low"] is not None and row["low"] > 0 for row in rows)
-    below = sum(row["high"] is not None and row["high"] < 0 for row in rows)
+    sides = [_difference(row).apart for row in rows]
     return (
-        f"95% interval of forward minus reverse there:{_interval(last)} over {last['num_documents']:,} documents. "
-        f"The interval lies above 0 at {above} and below 0 at {below} of {len(rows)} context lengths (not corrected "
+        f"Forward minus reverse there, with its 95% interval over n documents: {last.text('+.4f')}. The interval lies "
+        f"above 0 at {sides.count(1)} and below 0 at {sides.count(-1)} of {len(rows)} context lengths (not corrected "
         "for their number). One model, no interval over seeds."
     )
 
@@ -140,7 +125,7 @@ def legend(rows: Sequence[Row]) -> str:
     )
 
 
-def _draw(panel: Panel, rows: Sequence[Row]) -> dict[str, tuple[float, float, str]]:
+def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, tuple[float, float, str]]:
     x, none = _column(rows, "context"), np.full(len(rows), np.nan)
     ends = {}
     for direction in Direction:
@@ -172,7 +157,7 @@ def _draw_line(
 
     One line through all of them would swing between two samples of tokens.
     """
-    draw_line(axes, Line(x[::2], values[::2], low[::2], high[::2]), colour, dashes=dashes)
+    drawing.draw_line(axes, drawing.Line(x[::2], values[::2], low[::2], high[::2]), colour, dashes=dashes)
     axes.plot(x[::2], values[::2], "o", color=colour, markersize=4, markeredgewidth=0, zorder=4)
     axes.plot(x[1::2], values[1::2], "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.6, zorder=2)
     axes.vlines(x[1::2], low[1::2], high[1::2], color=colour, linewidth=0.8, alpha=0.4, zorder=1)
@@ -182,5 +167,6 @@ def _column(rows: Sequence[Row], name: str) -> FloatArray:
     return np.array([np.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
 
 
-def _interval(row: Row) -> str:
-    return "" if row["low"] is None else f" [{row['low']:+.4f}, {row['high']:+.4f}]"
+def _difference(row: Row) -> Effect:
+    """Forward minus reverse at one context length, with its interval over documents."""
+    return Effect(row["difference"], row["low"], row["high"], row["num_documents"])

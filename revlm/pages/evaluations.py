@@ -18,7 +18,8 @@ from revlm.errors import UserError
 from revlm.markup import markdown
 from revlm.pages.files import EVALUATION, Folder
 from revlm.statistics.bootstrap import holm
-from revlm.statistics.paired import Difference, Proportion, paired_difference, proportion
+from revlm.statistics.effect import Effect
+from revlm.statistics.paired import paired_difference, proportion
 
 TABLE = "table.md"
 NEEDED = ("model", "fingerprint", "direction", "too_long")
@@ -172,19 +173,15 @@ def _guesses(columns: Sequence[Column], task: str) -> list[str]:
 
 
 def _accuracy(rows: list[dict[str, Any]] | None) -> str:
-    return _cell(proportion(_correct(rows))) if rows else ""
+    return proportion(_correct(rows)).text(".4f") if rows else ""
 
 
 def _correct(rows: Sequence[Mapping[str, Any]]) -> Any:
     return np.array([row["acc"] == 1 for row in rows], dtype=bool)
 
 
-def _cell(value: Proportion | Difference, *, sign: str = "") -> str:
-    return f"{value.value:{sign}.4f} [{value.low:{sign}.4f}, {value.high:{sign}.4f}] n={value.n}"
-
-
 def _differences(columns: Sequence[Column], labels: Sequence[str], tasks: Sequence[str]) -> str:
-    found: list[tuple[str, str, Difference]] = []
+    found: list[tuple[str, str, Effect]] = []
     for task in tasks:
         first = {(row["doc_id"], row["question"]): row for row in columns[0].get(task, [])}
         for column, label in zip(columns[1:], labels[1:], strict=True):
@@ -198,7 +195,7 @@ def _differences(columns: Sequence[Column], labels: Sequence[str], tasks: Sequen
                 found.append((task, label, paired_difference(later, earlier)))
     corrected = holm([difference.p for _, _, difference in found])
     rows = [
-        [task, label, labels[0], _cell(difference, sign="+"), _p(difference.p), _p(adjusted)]
+        [task, label, labels[0], difference.text("+.4f"), _p(difference.p), _p(adjusted)]
         for (task, label, difference), adjusted in zip(found, corrected, strict=True)
     ]
     return markdown(["task", "arm", "minus", "difference", "p", "p (Holm)"], rows) if rows else ""

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
 
 from revlm.cache import write_atomically
+from revlm.config.marks import at_home
 from revlm.errors import UserError
 
 # Written last: a folder that holds it is a finished run.
@@ -19,6 +20,7 @@ CONFIG, METRICS = "config.yaml", "metrics.jsonl"
 # What may differ between the sittings of one run: where it runs, and how long it goes.
 FREE = (
     "name",
+    "arm",
     "ckpt_path",
     "run.",
     "cache.",
@@ -93,7 +95,8 @@ def check_same_run(folder: Path, config: dict[str, Any]) -> None:
         return
     old, new = flatten(OmegaConf.to_container(OmegaConf.load(path))), flatten(config)
     for key in sorted(old.keys() | new.keys()):
-        if not key.startswith(FREE) and old.get(key) != new.get(key):
+        # Older runs wrote paths as they were given.
+        if not key.startswith(FREE) and at_home(old.get(key)) != new.get(key):
             raise UserError(
                 f"{folder} was started with {key}={old.get(key)}, not {new.get(key)}: "
                 "give the same options to continue it, or choose another run.dir=."

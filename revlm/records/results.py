@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import lightning as L
 import numpy as np
 
 from revlm import keys
@@ -19,6 +20,7 @@ from revlm.direction import Direction
 from revlm.models.backbone import export
 from revlm.models.generation import Passage, generate_ids
 from revlm.training.modules import DirectionalLM
+from revlm.training.throughput import usage
 
 PACKAGES = ("revlm", "torch", "lightning", "transformers", "tokenizers", "datasets", "torchdata", "numpy")
 
@@ -46,6 +48,10 @@ def export_run(
         data.tokenizer,
         folder / "model",
         {
+            "name": config.name,
+            "arm": config.arm,
+            "seed": config.seed,
+            "language": config.data.language,
             "directions": [direction.value for direction in module.directions],
             "window": data.layout.window,
             "tag": config.direction.tag,
@@ -55,14 +61,18 @@ def export_run(
             "store_fingerprint": data.store.fingerprint,
             "tokenizer_fingerprint": tokenizer_fingerprint(data.tokenizer),
             "tokens": data.num_steps * data.tokens_per_step,
-            "seed": config.seed,
         },
         weights=inside or None,
     )
 
 
 def write_summary(
-    config: TrainConfig, data: TokenStreamDataModule, module: DirectionalLM, folder: Path, *, seconds: float
+    config: TrainConfig,
+    data: TokenStreamDataModule,
+    module: DirectionalLM,
+    folder: Path,
+    *,
+    trainer: L.Trainer,
 ) -> dict[str, Any]:
     """summary.json, whose presence says that the run is finished.
 
@@ -71,7 +81,7 @@ def write_summary(
         data: its corpus.
         module: its trained model.
         folder: its folder, with metrics.jsonl.
-        seconds: spent training, validation left out.
+        trainer: that trained it, which knows what it cost.
 
     Returns:
         What the file holds.
@@ -86,14 +96,14 @@ def write_summary(
         "module": config.direction.module.value,
         "nll_forward": end[keys.VAL_NLL_FORWARD],
         "nll_reverse": end[keys.VAL_NLL_REVERSE],
+        "s": end[keys.VAL_NLL_FORWARD] - end[keys.VAL_NLL_REVERSE],
         "gap": end[keys.VAL_GAP],
         "relative_gap": end[keys.VAL_RELATIVE_GAP],
         "start_nll_forward": start[keys.VAL_NLL_FORWARD],
         "start_nll_reverse": start[keys.VAL_NLL_REVERSE],
         "tokens": tokens,
         "steps": data.num_steps,
-        "seconds": seconds,
-        "tokens_per_second": tokens / seconds,
+        **usage(trainer, tokens=tokens, flops_per_token=module.flops_per_token),
         "parameters": module.model.num_parameters(),
         "window": data.layout.window,
         "vocab_size": len(data.tokenizer),

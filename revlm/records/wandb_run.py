@@ -74,9 +74,8 @@ class WandbRun:
             labels: under which W&B lists the run; None: those of a training run.
         """
         self.run: Any = None
-        self.labels = labels or _training_labels(config)
         if logger.wandb is not WandbMode.none:
-            self._guard(lambda: self._open(folder, logger, config))
+            self._guard(lambda: self._open(folder, logger, config, labels or _training_labels(config)))
 
     def log(
         self,
@@ -115,15 +114,15 @@ class WandbRun:
             print(f"W&B is off from here ({_first_line(error)}); the run's own files go on.", flush=True)
             self.run = None
 
-    def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
+    def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any], labels: RunLabels) -> None:
         options: dict[str, Any] = {
             "project": logger.project,
             "entity": logger.entity,
-            "group": logger.group or self.labels.group,
-            "job_type": self.labels.job_type,
-            "name": self.labels.name,
+            "group": logger.group or labels.group,
+            "job_type": labels.job_type,
+            "name": labels.name,
             # W&B refuses empty and longer ones.
-            "tags": [tag[:TAG_LENGTH] for tag in (*self.labels.tags, *logger.tags) if tag],
+            "tags": [tag[:TAG_LENGTH] for tag in (*labels.tags, *logger.tags) if tag],
             "config": config,
             # A process of W&B's that a parent has started stands in another working folder.
             "dir": str(folder.absolute()),
@@ -142,7 +141,7 @@ class WandbRun:
                 raise
             print(f"W&B cannot be reached ({str(error).splitlines()[0]}): logging offline.", flush=True)
             self.run = wandb.init(mode="offline", **options)
-        if self.labels.over_tokens:
+        if labels.over_tokens:
             self.run.define_metric(keys.TOKENS)
             self.run.define_metric("*", step_metric=keys.TOKENS)
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
-from revlm.scores.aligned import join_tables
+from revlm.scores.aligned import Join
 from revlm.scores.columns import (
     MAX_ROWS,
     Codes,
@@ -24,12 +24,16 @@ from revlm.scores.columns import (
 )
 from revlm.scores.combine import combine, table_means
 from revlm.scores.table import SCORES, SUMMARY, metadata
-from revlm.statistics.correlations import Correlation, correlation, correlation_text
+from revlm.statistics.correlations import as_columns, correlation
+from revlm.statistics.effect import Effect
 
 TEST_RETEST, CROSS_SIZE, UNKNOWN = "test-retest", "cross-size", "size unknown"
 # Of a summary: what all models have in common.
 SHARED = (
     "data", "corpus_fingerprint", "directions", "window", "begin_token", "min_tokens", "smoothing", "hold",
+)  # fmt: skip
+COLUMNS = (
+    "model_a", "model_b", "kind", "column", "statistic", "r", "low", "high", "n", "pairs", "lowest", "highest",
 )  # fmt: skip
 NOTES = """\
 r over documents that all models scored, square brackets hold 95% intervals over documents, n counts them.
@@ -47,7 +51,8 @@ class Agreement:
     Attributes:
         column: "s", or "s_z" for z-scores within domains.
         statistic: "pearson" or "spearman".
-        pairs: behind r; a mean over pairs has no interval, but their lowest and highest.
+        found: the correlation over documents; a mean over pairs has no interval, but their lowest and highest.
+        pairs: behind it.
     """
 
     model_a: str
@@ -55,10 +60,7 @@ class Agreement:
     kind: str
     column: str
     statistic: str
-    r: float
-    low: float | None
-    high: float | None
-    n: int
+    found: Effect
     pairs: int = 1
     lowest: float | None = None
     highest: float | None = None
@@ -81,7 +83,7 @@ def paired_scores(tables: Mapping[str, Path], *, limit: int = MAX_ROWS) -> Paire
     Raises:
         UserError: the tables hold no document in common, or hold them in different orders.
     """
-    join = join_tables(tables)
+    join = Join(tables)
     domains = Codes()
     groups, scores = list[IntArray](), list[FloatArray]()
     for batches in join.batches(["domain", "s"], share=limit / join.num_documents):
@@ -142,8 +144,8 @@ def write_agreement(
     scores = paired_scores(tables)
     rows = pairwise(scores, parameters or sizes)
     page = _page(rows, scores, comparable=comparable)
-    columns = [column.name for column in fields(Agreement)]
-    write_atomically(folder / "agreement.csv", csv_text(columns, map(asdict, rows)))
+    written = csv_text(COLUMNS, (vars(row) | as_columns(row.found) for row in rows))
+    write_atomically(folder / "agreement.csv", written)
     write_atomically(folder / "agreement.md", page)
     return page
 
@@ -184,7 +186,7 @@ def pairwise(scores: PairedScores, parameters: Mapping[str, int]) -> list[Agreem
         for column, values in (("s", scores.s), ("s_z", scores.s_z)):
             for statistic in ("pearson", "spearman"):
                 found = correlation(values[a], values[b], rank=statistic == "spearman")
-                rows.append(Agreement(*names, kind, column, statistic, **asdict(found)))
+                rows.append(Agreement(*names, kind, column, statistic, found))
     return rows + _means(rows)
 
 
@@ -201,9 +203,9 @@ def _means(rows: Sequence[Agreement]) -> list[Agreement]:
         groups.setdefault((row.kind, row.column, row.statistic), []).append(row)
     means = []
     for key, group in groups.items():
-        each = [row.r for row in group]
-        mean, count = float(np.mean(each)), group[0].n
-        means.append(Agreement("mean", "", *key, mean, None, None, count, len(each), min(each), max(each)))
+        each = [row.found.value for row in group]
+        mean = Effect(float(np.mean(each)), n=group[0].found.n)
+        means.append(Agreement("mean", "", *key, mean, len(each), min(each), max(each)))
     return means
 
 
@@ -239,6 +241,6 @@ def _page(rows: Sequence[Agreement], scores: PairedScores, *, comparable: bool) 
 
 
 def _cell(row: Agreement) -> str:
-    if not row.model_b:
-        return f"{row.r:.3f} (pairs {row.lowest:.3f} to {row.highest:.3f}) n={row.n:,}"
-    return correlation_text(Correlation(row.r, row.low, row.high, row.n), sign=False)
+    if row.model_b:
+        return row.found.text(".3f")
+    return f"{row.found.value:.3f} (n={row.found.n:,}, pairs: {row.lowest:.3f} to {row.highest:.3f})"

@@ -11,13 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from revlm.data.order import HashArray, document_hashes
 from revlm.errors import UserError
-from revlm.scores.columns import HashArray, below, hashes, read_batches
+from revlm.scores.columns import below, read_batches
 
 
 @dataclass
 class Join:
-    """The documents that all tables hold, in the order in which all tables hold them.
+    """The documents that all of several models' tables hold, in the order in which all tables hold them.
+
+    Raises:
+        UserError: they hold no document in common.
 
     Attributes:
         tables: by model.
@@ -32,16 +36,20 @@ class Join:
     dropped: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Read the ids."""
         known = {name: _all_hashes(path) for name, path in self.tables.items()}
         first = next(iter(known.values()))
         if all(np.array_equal(first, other) for other in known.values()):
-            self.num_documents, self.dropped = len(first), dict.fromkeys(known, 0)
-            return
-        self.common = reduce(np.intersect1d, known.values())
-        kept = {name: int(_among(ids, self.common).sum()) for name, ids in known.items()}
+            kept = {name: len(ids) for name, ids in known.items()}
+        else:
+            self.common = reduce(np.intersect1d, known.values())
+            kept = {name: int(_among(ids, self.common).sum()) for name, ids in known.items()}
         self.num_documents = min(kept.values())
         self.dropped = {name: len(ids) - kept[name] for name, ids in known.items()}
+        if not self.num_documents:
+            raise UserError(
+                f"{', '.join(map(str, self.tables.values()))}: no document is in all of these tables: "
+                "score one corpus with all models."
+            )
 
     def batches(self, columns: Sequence[str], share: float = 1.0) -> Iterator[list[pa.RecordBatch]]:
         """Rows of the same documents, a batch from each table.
@@ -78,7 +86,7 @@ class Join:
         for batch in read_batches(path, columns):
             mask = np.ones(len(batch), dtype=np.bool_)
             if self.common is not None:
-                mask &= _among(hashes(batch["doc_id"]), self.common)
+                mask &= _among(document_hashes(batch["doc_id"].to_pylist()), self.common)
             if share < 1:
                 mask &= below(batch["doc_id"], share)
             kept = batch if mask.all() else batch.filter(pa.array(mask))
@@ -86,24 +94,9 @@ class Join:
                 yield kept
 
 
-def join_tables(tables: Mapping[str, Path]) -> Join:
-    """Several models' tables as one.
-
-    Raises:
-        UserError: they hold no document in common.
-    """
-    join = Join(tables)
-    if not join.num_documents:
-        raise UserError(
-            f"{', '.join(map(str, tables.values()))}: no document is in all of these tables: "
-            "score one corpus with all models."
-        )
-    return join
-
-
 def _all_hashes(path: Path) -> HashArray:
-    parts = [hashes(batch["doc_id"]) for batch in read_batches(path, ["doc_id"])]
-    return np.concatenate(parts) if parts else np.zeros(0, dtype=np.uint64)
+    parts = [document_hashes(batch["doc_id"].to_pylist()) for batch in read_batches(path, ["doc_id"])]
+    return np.concatenate([document_hashes([]), *parts])
 
 
 def _among(ids: HashArray, known: HashArray) -> npt.NDArray[np.bool_]:

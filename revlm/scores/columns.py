@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
-from revlm.errors import UserError
+from revlm.data.document import nearest
+from revlm.data.order import document_hashes
+from revlm.errors import UnreadableFileError, UserError
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-HashArray = npt.NDArray[np.uint64]
 # More documents than this move no correlation and fill memory.
 MAX_ROWS = 1_000_000
 FEW = 2
@@ -26,7 +27,6 @@ class Codes:
     """Names to numbers, in order of their first appearance."""
 
     def __init__(self) -> None:
-        """No names yet."""
         self.known: dict[str, int] = {}
 
     @property
@@ -36,7 +36,7 @@ class Codes:
 
     def encode(self, values: pa.Array) -> IntArray:
         """(n,) numbers of strings; null counts as the empty string."""
-        encoded = values.fill_null("").dictionary_encode()
+        encoded = values.cast(pa.string()).fill_null("").dictionary_encode()
         codes = [self.known.setdefault(name, len(self.known)) for name in encoded.dictionary.to_pylist()]
         numbers: IntArray = np.asarray(codes, dtype=np.int64)[encoded.indices.to_numpy()]
         return numbers
@@ -49,11 +49,10 @@ class Moments:
     """
 
     def __init__(self) -> None:
-        """Nothing added."""
         self.count, self.mean, self.squares = np.zeros(0), np.zeros(0), np.zeros(0)
 
     def add(self, groups: IntArray, values: FloatArray) -> None:
-        """Add (n,) numbers to their groups; what is no finite number is passed over."""
+        """Add (n,) numbers to their groups, non-finite ones left out."""
         groups, values = groups[np.isfinite(values)], values[np.isfinite(values)]
         size = max(len(self.count), int(groups.max(initial=-1)) + 1)
         for name in ("count", "mean", "squares"):
@@ -74,7 +73,11 @@ class Moments:
         return np.where(few, np.nan, np.sqrt(self.squares / np.where(few, 1, self.count - 1)))
 
     def zscores(self, groups: IntArray, values: FloatArray) -> FloatArray:
-        """(n,) deviations from the group's mean in standard deviations; nan in groups that have none."""
+        """(n,) deviations from the group's mean in standard deviations; nan in groups that have none.
+
+        The standard deviation is the sample's: a table's documents are a sample of their domain, and
+        models are compared over it. `revlm.selection.rules.zscores` has the population's.
+        """
         std = self.std
         # Equal numbers spread by no more than rounding.
         std = np.where(std > 1e-12 * np.maximum(np.abs(self.mean), 1e-3), std, np.nan)
@@ -117,12 +120,12 @@ def read_columns(
     Raises:
         UserError: no score table, or it lacks a column.
     """
-    table = open_table(path, [*numbers, *categories])
-    num_rows = table.metadata.num_rows
+    with open_table(path, [*numbers, *categories]) as table:
+        num_rows = table.metadata.num_rows
     subset = ["doc_id"] if num_rows > limit else []
     codes = {name: Codes() for name in categories}
     parts: dict[str, list[npt.NDArray]] = {name: [] for name in (*numbers, *categories)}
-    for batch in table.iter_batches(columns=[*numbers, *categories, *subset]):
+    for batch in read_batches(path, [*numbers, *categories, *subset]):
         kept = below(batch["doc_id"], limit / num_rows) if subset else slice(None)
         for name in numbers:
             parts[name].append(as_numbers(batch[name])[kept])
@@ -141,26 +144,38 @@ def read_batches(path: Path, columns: Sequence[str]) -> Iterator[pa.RecordBatch]
     """Rows of a table in order, some columns of them.
 
     Raises:
-        UserError: no score table, or it lacks a column.
+        UserError: see `open_table`; the table may also turn out to be damaged in its middle.
     """
-    yield from open_table(path, columns).iter_batches(columns=list(columns))
+    with open_table(path, columns) as table, _damage_named(path):
+        yield from table.iter_batches(columns=list(columns))
 
 
 def open_table(path: Path, columns: Sequence[str]) -> parquet.ParquetFile:
     """A table, once it is known to hold some columns.
 
     Raises:
-        UserError: no score table, or it lacks a column.
+        UnreadableFileError: damaged, or no Parquet file.
+        UserError: it lacks a column.
     """
-    try:
+    with _damage_named(path):
         table = parquet.ParquetFile(path)
-    except (OSError, pa.ArrowException) as error:
+    names = table.schema_arrow.names
+    if lost := [name for name in columns if name not in names]:
         raise UserError(
-            f"{path}: not a Parquet file ({error}): score again with python -m revlm.score."
-        ) from error
-    if lost := [name for name in columns if name not in table.schema_arrow.names]:
-        raise UserError(f"{path}: no column {', '.join(lost)}: score again with python -m revlm.score.")
+            f"{path}: no column {', '.join(map(repr, lost))}: {nearest(lost[0], names)}. "
+            "python -m revlm.score makes score tables."
+        )
     return table
+
+
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise UnreadableFileError(
+            f"{path}: not a whole Parquet file ({error}): score the corpus again with python -m revlm.score."
+        ) from error
 
 
 def as_numbers(values: pa.Array) -> FloatArray:
@@ -169,12 +184,6 @@ def as_numbers(values: pa.Array) -> FloatArray:
     return numbers
 
 
-def hashes(doc_ids: pa.Array) -> HashArray:
-    """(n,) hashes of document ids, the same on every machine."""
-    digests = (hashlib.blake2b(name.encode(), digest_size=8).digest() for name in doc_ids.to_pylist())
-    return np.frombuffer(b"".join(digests), dtype="<u8")
-
-
 def below(doc_ids: pa.Array, share: float) -> npt.NDArray[np.bool_]:
     """(n,) which documents belong to a subset of about this share; a smaller share is a part of it."""
-    return hashes(doc_ids) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))
+    return document_hashes(doc_ids.to_pylist()) < np.uint64(min(int(share * 2.0**64), 2**64 - 1))

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from revlm.scores.aligned import join_tables
+from revlm.scores.aligned import Join
 from revlm.scores.columns import Codes, FloatArray, Moments, as_numbers, read_batches
 from revlm.scores.table import SCHEMA, with_metadata, write_table
 
@@ -56,7 +56,7 @@ def combine(tables: Mapping[str, Path], out: Path, facts: dict[str, Any]) -> dic
     Raises:
         UserError: the tables hold no document in common, or hold them in different orders.
     """
-    join = join_tables(tables)
+    join = Join(tables)
     domains, moments = Codes(), [Moments() for _ in tables]
     for batches in join.batches(["domain", "s"]):
         groups = domains.encode(batches[0]["domain"])

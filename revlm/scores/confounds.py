@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +13,13 @@ from revlm.markup import csv_text, markdown
 from revlm.scores.columns import MAX_ROWS, Columns, FloatArray, IntArray, read_columns
 from revlm.scores.table import SCORES
 from revlm.statistics.correlations import (
-    Correlation,
+    as_columns,
     correlation,
-    correlation_text,
     explained_by,
     partial_correlation,
     pooled_correlation,
 )
+from revlm.statistics.effect import Effect
 
 S = "s"
 READ = (S, "num_tokens", "num_bytes", "nll_forward", "nll_reverse", "compression_ratio")
@@ -62,12 +62,12 @@ class Confound:
 
     name: str
     category: bool
-    plain: Correlation
-    partial: Correlation
-    within_domain: Correlation | None
+    plain: Effect
+    partial: Effect
+    within_domain: Effect | None
 
     @property
-    def kinds(self) -> dict[str, Correlation]:
+    def kinds(self) -> dict[str, Effect]:
         """The correlations that there are, by name."""
         found = {"plain": self.plain, "partial": self.partial}
         return found if self.within_domain is None else found | {"within_domain": self.within_domain}
@@ -143,7 +143,7 @@ def write_confounds(folder: Path, *, limit: int = MAX_ROWS) -> list[Confound]:
             "confound": row.name,
             "measure": "epsilon_squared" if row.category else "spearman",
             "kind": kind,
-            **{key: "" if value is None else value for key, value in asdict(found).items()},
+            **as_columns(found),
             "num_documents": columns.num_rows,
         }
         for row in rows
@@ -180,9 +180,9 @@ def _given(columns: Columns, name: str) -> list[FloatArray]:
     return [values for key, values in columns.numbers.items() if key not in left_out]
 
 
-def _cell(row: Confound, found: Correlation | None) -> str:
+def _cell(row: Confound, found: Effect | None) -> str:
     if found is None:
         return ""
-    if math.isnan(found.r) and row.category:
+    if math.isnan(found.value) and row.category:
         return f"not defined: one {row.name}, or settled by the others (n={found.n:,})"
-    return correlation_text(found, sign=not row.category)
+    return found.text(".3f" if row.category else "+.3f")

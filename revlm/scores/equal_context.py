@@ -17,16 +17,14 @@ from pyarrow import parquet
 
 from revlm.cache import write_atomically
 from revlm.config import ContextsConfig
-from revlm.data.corpus import Corpus, load_corpus
-from revlm.data.tokens import TokenStore, build_store
-from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.markup import csv_text
 from revlm.measures.crossing import ALL
-from revlm.measures.scoring import Scorer, select
 from revlm.measures.sliding import ContextSums, Sliding, context_sums
+from revlm.models.language_model import arm_and_seed
 from revlm.progress import track
 from revlm.scores.columns import Codes
+from revlm.scores.opened import Opened
 from revlm.scores.shards import shard_bounds
 from revlm.scores.table import CONTEXTS, CONTEXTS_SUMMARY, with_metadata, write_table
 from revlm.statistics.bootstrap import RESAMPLES, ratio_effect
@@ -59,99 +57,46 @@ class Comparison:
     """A model, or a pair, over one corpus.
 
     Attributes:
-        config: of the command.
         sliding: windows and context lengths.
-        corpus: as it was read.
-        scorer: of the model or pair.
-        store: token ids of the corpus.
-        documents: (D,) numbers in the store of those that hold a window.
+        opened: model and corpus; documents that hold a window are read.
     """
 
-    config: ContextsConfig
     sliding: Sliding
-    corpus: Corpus
-    scorer: Scorer
-    store: TokenStore
-    documents: npt.NDArray[np.int64]
+    opened: Opened
 
     @classmethod
     def open(cls, config: ContextsConfig, forward: str, reverse: str | None) -> Comparison:
-        """Open model and corpus.
+        """Open model and corpus; see `Opened.open`.
 
         Raises:
-            UserError: either cannot be had, or every document is too short.
+            UserError: the window and the stride do not pair up.
         """
         sliding = Sliding.checked(config.window, config.stride)
-        cache = Path(config.cache.dir).expanduser()
-        corpus = load_corpus(config.data, cache)
-        scorer = Scorer.open(
-            forward,
-            reverse,
-            options=config.model,
-            window=config.window,
-            batch_tokens=config.batch_tokens,
-            cache_dir=cache,
-        )
-        store = build_store(
-            corpus.dataset,
-            np.zeros(len(corpus.dataset), dtype=np.bool_),
-            scorer.models[Direction.FORWARD].tokenizer,
-            corpus_fingerprint=corpus.fingerprint,
-            cache_dir=cache,
-        )
-        documents = np.flatnonzero(store.lengths >= config.window)
-        if not len(documents):
-            raise UserError(
-                f"no document has window={config.window} tokens; the longest has {store.lengths.max()}: "
-                "lower window or give longer documents."
-            )
-        return cls(config, sliding, corpus, scorer, store, documents)
+        return cls(sliding, Opened.open(config, forward, reverse, shortest="window"))
 
     def about(self) -> dict[str, Any]:
         """What the numbers follow from; equal for runs that would give equal numbers."""
-        forward, reverse = (self.scorer.models[direction] for direction in Direction)
-        one = forward is reverse
-        return {
-            "model": forward.name if one else f"{forward.name}+{reverse.name}",
-            "directions": [d.value for d in Direction if d in self.scorer.models[d].directions],
-            "parameters": int(forward.model.num_parameters()),
-            "model_fingerprint": forward.fingerprint(),
-            "reverse_model_fingerprint": None if one else reverse.fingerprint(),
-            "tokenizer_fingerprint": forward.tokenizer_fingerprint(),
-            "corpus_fingerprint": self.corpus.fingerprint,
-            "data": self.config.data.source.value,
-            "window": self.sliding.window,
-            "stride": self.sliding.stride,
-            "begin_token": forward.begin,
-            "precision": str(forward.model.dtype).removeprefix("torch."),
-            "resamples": RESAMPLES,
-            "code_version": CODE_VERSION,
-        }
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """Documents left out, by reason."""
-        short = {f"under {self.sliding.window} tokens": len(self.store) - len(self.documents)}
-        reasons = self.corpus.skipped | self.store.skipped | short
-        return {reason: count for reason, count in reasons.items() if count}
+        own = {"stride": self.sliding.stride, "resamples": RESAMPLES, "code_version": CODE_VERSION}
+        return self.opened.facts | own
 
     @property
     def num_read(self) -> int:
         """Tokens to read, each window and direction counted."""
-        counts = self.sliding.counts(self.store.lengths[self.documents])
+        counts = self.sliding.counts(self.opened.lengths)
         return 2 * self.sliding.window * int(counts.sum())
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """Rows of the table, some documents at a time."""
-        sizes = self.sliding.window * self.sliding.counts(self.store.lengths[self.documents])
+        opened = self.opened
+        sizes = self.sliding.window * self.sliding.counts(opened.lengths)
         bounds = shard_bounds(sizes, CHUNK_TOKENS)
-        columns = self.corpus.dataset.select_columns(["doc_id", "domain", "language"])
+        columns = opened.corpus.dataset.select_columns(["doc_id", "domain", "language"])
         with track("contexts", self.num_read, "tokens", lines=True) as bar:
             for at, end in itertools.pairwise(bounds):
-                documents = self.documents[at:end]
-                about = columns[self.store.rows[documents].tolist()]
-                ids = select(self.store, documents)
-                sums = context_sums(self.scorer, ids, about["doc_id"], self.sliding, on_tokens=bar.update)
+                documents = opened.documents[at:end]
+                about = columns[opened.store.rows[documents].tolist()]
+                ids = opened.store.take(documents)
+                sums = context_sums(opened.scorer, ids, about["doc_id"], self.sliding, on_tokens=bar.update)
                 yield _batch(about, sums, self.sliding.contexts)
 
 
@@ -180,8 +125,9 @@ def compare_contexts(comparison: Comparison, folder: Path, facts: Mapping[str, A
     write_atomically(folder / MEANS, csv_text(COLUMNS, whole + by_domain))
     summary = {
         **about,
-        "num_documents": len(comparison.documents),
-        "skipped": comparison.skipped,
+        **arm_and_seed(comparison.opened.scorer.models),
+        "num_documents": len(comparison.opened.documents),
+        "skipped": comparison.opened.skipped,
         "contexts": [{key: row[key] for key in COLUMNS[1:]} for row in whole],
         "seconds": seconds,
         "tokens_per_second": comparison.num_read / seconds,

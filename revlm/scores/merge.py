@@ -23,11 +23,14 @@ from revlm.errors import UserError
 from revlm.measures.crossing import ALL, FIRST, intersection
 from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
 from revlm.measures.curves import PositionCurve
+from revlm.models.language_model import arm_and_seed
 from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
 TOKENS = "tokens.parquet"
 TOKENS_SCHEMA = pa.schema([("doc_id", pa.string()), *TOKEN_COLUMNS])
+# Facts that identity.json holds and score tables do not.
+IDENTITY_ONLY = ("reverse_model_fingerprint", "precision")
 # Sums behind all curves and their resamples.
 MAX_CURVE_BYTES = 4_000_000_000
 # Documents whose curves are added at once: a dense (documents, positions) array.
@@ -70,7 +73,8 @@ class Groups:
         names = list(zip(batch["domain"].to_pylist(), batch["language"].to_pylist(), strict=True))
         for name in dict.fromkeys(names):
             if name not in self.groups:
-                self.groups[name] = Group({windows: self._curve() for windows in (ALL, FIRST)})
+                shape = self.num_positions, self.rule.resamples, self.rule.seed
+                self.groups[name] = Group({windows: PositionCurve(*shape) for windows in (ALL, FIRST)})
             group = self.groups[name]
             rows = np.flatnonzero([other == name for other in names])
             part = batch.take(pa.array(rows))
@@ -95,9 +99,6 @@ class Groups:
         """Groups by domain (0) or language (1), sorted by name."""
         for value in sorted({name[index] for name in self.groups}):
             yield value, self.total(name for name in self.groups if name[index] == value)
-
-    def _curve(self) -> PositionCurve:
-        return PositionCurve(self.num_positions, self.rule.resamples, self.rule.seed)
 
     def _add_curves(
         self, curves: dict[str, PositionCurve], documents: npt.NDArray[np.int64], part: pa.RecordBatch
@@ -141,7 +142,7 @@ def check_room(scores: ShardedScores) -> None:
     Raises:
         UserError: too many domains for this many positions and resamples.
     """
-    domains = len(scores.corpus.dataset.unique("domain"))
+    domains = len(scores.opened.corpus.dataset.unique("domain"))
     resamples, positions = scores.job.config.curves.resamples, num_positions(scores)
     # Each domain's own sums, their copy in a total, and the corpus's; of all windows and of first ones.
     size = 2 * 2 * (domains + 1) * 2 * 2 * (resamples + 1) * positions * 8
@@ -154,7 +155,7 @@ def check_room(scores: ShardedScores) -> None:
 
 def num_positions(scores: ShardedScores) -> int:
     """Positions of the curves: the window, or the longest document where that is shorter."""
-    return min(scores.scorer.layout.window, int(scores.store.lengths[scores.documents].max()))
+    return min(scores.opened.scorer.layout.window, int(scores.opened.lengths.max()))
 
 
 def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
@@ -182,7 +183,8 @@ def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
     if scores.job.config.tokens:
         losses = (batch.select(TOKENS_SCHEMA.names) for _, batch in scores.batches())
         write_table(folder / TOKENS, losses, with_metadata(TOKENS_SCHEMA, about))
-    summary = about | _write_curves(folder, groups) | {"skipped": scores.skipped} | facts
+    summary = about | arm_and_seed(scores.opened.scorer.models)
+    summary |= _write_curves(folder, groups) | {"skipped": scores.opened.skipped} | facts
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     shutil.rmtree(scores.folder, ignore_errors=True)
     return summary
@@ -190,22 +192,10 @@ def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
 
 def _about(scores: ShardedScores) -> dict[str, Any]:
     """What the numbers follow from."""
-    models = scores.scorer.models
-    forward, reverse = (models[direction] for direction in Direction)
-    return {
-        "model": forward.name if scores.job.reverse is None else f"{forward.name}+{reverse.name}",
-        "directions": [d.value for d in Direction if d in models[d].directions],
-        "parameters": int(forward.model.num_parameters()),
-        "model_fingerprint": forward.fingerprint(),
-        "tokenizer_fingerprint": forward.tokenizer_fingerprint(),
-        "corpus_fingerprint": scores.corpus.fingerprint,
-        "data": scores.job.config.data.source.value,
-        "window": scores.scorer.layout.window,
-        "begin_token": forward.begin,
-        "min_tokens": scores.job.config.min_tokens,
-        "smoothing": scores.job.config.curves.smoothing,
-        "hold": scores.job.config.curves.hold,
-    }
+    config = scores.job.config
+    facts = {name: value for name, value in scores.opened.facts.items() if name not in IDENTITY_ONLY}
+    rule = {"smoothing": config.curves.smoothing, "hold": config.curves.hold}
+    return facts | {"min_tokens": config.min_tokens} | rule
 
 
 def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
@@ -214,7 +204,10 @@ def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
     domains, languages = dict(groups.by(0)), dict(groups.by(1))
 
     def crossings(groups_by_name: dict[str, Group], windows: str = ALL) -> dict[str, Any]:
-        return {name: _crossing(group, groups.rule, windows) for name, group in groups_by_name.items()}
+        return {
+            name: intersection(group.curves[windows].curves(), groups.rule, group.num_documents)
+            for name, group in groups_by_name.items()
+        }
 
     found = {
         **crossings({ALL: everything}),
@@ -244,10 +237,6 @@ def _means(group: Group) -> dict[str, Any]:
         "nll_reverse": reverse,
         "s": group.sum_s / group.num_documents,
     }
-
-
-def _crossing(group: Group, rule: CurvesConfig, windows: str) -> dict[str, Any]:
-    return intersection(group.curves[windows].curves(), rule, group.num_documents)
 
 
 def _curves_csv(column: str, groups: dict[str, Group], windows: str = ALL) -> str:

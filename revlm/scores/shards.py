@@ -7,12 +7,10 @@ from the corpus and the options alone: who scores a shard, and in how many sitti
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +19,16 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from pyarrow import parquet
+from tqdm import tqdm
 
-from revlm.cache import write_atomically
+from revlm.cache import file_hash, write_atomically
 from revlm.config import ScoreConfig
-from revlm.data.corpus import Corpus, load_corpus
-from revlm.data.tokens import TokenStore, build_store
-from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.scoring import Scorer, TokenLosses, document_scores, select
+from revlm.measures.document_scores import document_scores
+from revlm.measures.scoring import TokenLosses
 from revlm.measures.text_statistics import compression_ratio, repeated_ngrams, type_token_ratio
+from revlm.progress import track
+from revlm.scores.opened import Opened
 from revlm.scores.table import SCHEMA, write_table
 
 # Raise it when the same model and corpus would give other numbers.
@@ -65,36 +64,10 @@ class ShardedScores:
     """One model, or a pair, over one corpus: its shards, done and to do."""
 
     def __init__(self, job: Job) -> None:
-        """Open the model and the corpus.
-
-        Raises:
-            UserError: either cannot be had, or every document is too short.
-        """
-        self.job, config = job, job.config
-        self.cache = Path(config.cache.dir).expanduser()
-        self.corpus: Corpus = load_corpus(config.data, self.cache)
-        self.scorer = Scorer.open(
-            job.forward,
-            job.reverse,
-            options=config.model,
-            window=config.window,
-            batch_tokens=config.batch_tokens,
-            cache_dir=self.cache,
-        )
-        self.store: TokenStore = build_store(
-            self.corpus.dataset,
-            np.zeros(len(self.corpus.dataset), dtype=np.bool_),
-            self.scorer.models[Direction.FORWARD].tokenizer,
-            corpus_fingerprint=self.corpus.fingerprint,
-            cache_dir=self.cache,
-        )
-        self.documents = np.flatnonzero(self.store.lengths >= config.min_tokens)
-        if not len(self.documents):
-            raise UserError(
-                f"no document has min_tokens={config.min_tokens} tokens; the longest has "
-                f"{self.store.lengths.max()}: lower min_tokens or give longer documents."
-            )
-        self.bounds = shard_bounds(self.store.lengths[self.documents], config.shard_tokens)
+        """Open the model and the corpus; see `Opened.open`."""
+        self.job = job
+        self.opened = Opened.open(job.config, job.forward, job.reverse, shortest="min_tokens")
+        self.bounds = shard_bounds(self.opened.lengths, job.config.shard_tokens)
 
     def __len__(self) -> int:
         """Number of shards."""
@@ -105,37 +78,27 @@ class ShardedScores:
         """Where shards lie until they are merged."""
         return self.job.folder / "shards"
 
-    @cached_property
-    def skipped(self) -> dict[str, int]:
-        """Documents left out, by reason."""
-        short = len(self.store) - len(self.documents)
-        reasons = (
-            self.corpus.skipped | self.store.skipped | {f"under {self.job.config.min_tokens} tokens": short}
-        )
-        return {reason: count for reason, count in reasons.items() if count}
-
     def identity(self) -> dict[str, Any]:
         """Everything that decides the numbers, by the name an error gives it."""
-        config, models = self.job.config, self.scorer.models
-        reverse = models[Direction.REVERSE].fingerprint() if self.job.reverse else None
+        config, facts = self.job.config, self.opened.facts
         return {
-            "model": models[Direction.FORWARD].fingerprint(),
-            "reverse model": reverse,
-            "tokenizer": models[Direction.FORWARD].tokenizer_fingerprint(),
-            "corpus": self.corpus.fingerprint,
-            "window": self.scorer.layout.window,
+            "model": facts["model_fingerprint"],
+            "reverse model": facts["reverse_model_fingerprint"],
+            "tokenizer": facts["tokenizer_fingerprint"],
+            "corpus": facts["corpus_fingerprint"],
+            "window": facts["window"],
             "min_tokens": config.min_tokens,
             "tokens": config.tokens,
             "shard_tokens": config.shard_tokens,
-            "batch_tokens": self.scorer.batch_tokens,
+            "batch_tokens": self.opened.scorer.batch_tokens,
             "curves": asdict(config.curves),
-            "precision": str(models[Direction.FORWARD].model.dtype).removeprefix("torch."),
+            "precision": facts["precision"],
             "version of the scorer": CODE_VERSION,
         }
 
     def num_tokens(self, shard: int) -> int:
         """Tokens of a shard, each counted once."""
-        return int(self.store.lengths[self._documents(shard)].sum())
+        return int(self.opened.store.lengths[self._documents(shard)].sum())
 
     def is_complete(self, shard: int) -> bool:
         """Whether a shard is there as its marker describes it; one that is damaged is named."""
@@ -158,21 +121,17 @@ class ShardedScores:
 
     def score(self, shard: int, on_tokens: Callable[[int], object] = lambda _: None) -> None:
         """Score a shard and write it, then its marker."""
-        documents = self._documents(shard)
-        ids = select(self.store, documents)
-        rows = self.corpus.dataset[self.store.rows[documents].tolist()]
-        losses = self.scorer.token_losses(ids, rows["doc_id"], on_tokens=on_tokens)
+        documents, store = self._documents(shard), self.opened.store
+        ids = store.take(documents)
+        rows = self.opened.corpus.dataset[store.rows[documents].tolist()]
+        losses = self.opened.scorer.token_losses(ids, rows["doc_id"], on_tokens=on_tokens)
         texts = [text.encode() for text in rows["text"]]
         columns = {name: rows[name] for name in ("doc_id", "domain", "language", "label")}
         columns |= document_scores(losses, [len(text) for text in texts], self.job.config.curves)
         columns["compression_ratio"] = [compression_ratio(text) for text in texts]
-        columns |= {
-            name: [measure(ids.document(index)) for index in range(len(ids))]
-            for name, measure in {
-                "type_token_ratio": type_token_ratio,
-                "repeated_ngrams": repeated_ngrams,
-            }.items()
-        }
+        bodies = [ids.document(index) for index in range(len(ids))]
+        columns["type_token_ratio"] = [type_token_ratio(body) for body in bodies]
+        columns["repeated_ngrams"] = [repeated_ngrams(body) for body in bodies]
         columns |= _token_columns(ids.ids, losses)
         batch = pa.record_batch(
             [pa.array(columns[f.name], f.type) for f in SHARD_SCHEMA], schema=SHARD_SCHEMA
@@ -199,7 +158,7 @@ class ShardedScores:
         return self.folder / f"{shard:06d}.json"
 
     def _documents(self, shard: int) -> npt.NDArray[np.int64]:
-        return self.documents[self.bounds[shard] : self.bounds[shard + 1]]
+        return self.opened.documents[self.bounds[shard] : self.bounds[shard + 1]]
 
 
 def shard_bounds(lengths: npt.NDArray[np.int64], shard_tokens: int) -> npt.NDArray[np.int64]:
@@ -238,10 +197,17 @@ def score_shards(job: Job, shards: Sequence[int], threads: int) -> None:
             scores.score(shard)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def score_here(scores: ShardedScores, shards: Sequence[int]) -> None:
+    """Score shards in this process, with progress by batch."""
+    with progress(scores) as bar:
+        for shard in shards:
+            scores.score(shard, on_tokens=bar.update)
+
+
+def progress(scores: ShardedScores) -> tqdm:
+    """Progress in tokens read, each direction counted."""
+    total = int(scores.opened.lengths.sum())
+    return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 
 def _token_columns(ids: npt.NDArray[np.integer], losses: TokenLosses) -> dict[str, pa.Array]:

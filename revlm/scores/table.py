@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import glob
 import json
-import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
 
+from revlm.cache import atomic_path
 from revlm.errors import UserError
 
 SCORES = "scores.parquet"
@@ -58,24 +59,28 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
 
     Rows are regrouped, so equal rows in equal order are equal bytes, however they were batched.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
     count, waiting, held = 0, list[pa.RecordBatch](), 0
-    try:
-        with parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
-            for batch in batches:
-                waiting.append(batch)
-                count, held = count + len(batch), held + len(batch)
-                while held >= ROW_GROUP:
-                    rows = pa.Table.from_batches(waiting, schema)
-                    writer.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
-                    waiting, held = rows.slice(ROW_GROUP).to_batches(), held - ROW_GROUP
-            if held:
-                writer.write_table(pa.Table.from_batches(waiting, schema).combine_chunks())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with parquet_writer(path, schema) as writer:
+        for batch in batches:
+            waiting.append(batch)
+            count, held = count + len(batch), held + len(batch)
+            while held >= ROW_GROUP:
+                rows = pa.Table.from_batches(waiting, schema)
+                writer.write_table(rows.slice(0, ROW_GROUP).combine_chunks())
+                waiting, held = rows.slice(ROW_GROUP).to_batches(), held - ROW_GROUP
+        if held:
+            writer.write_table(pa.Table.from_batches(waiting, schema).combine_chunks())
     return count
+
+
+@contextmanager
+def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[parquet.ParquetWriter]:
+    """A writer of a Parquet file that is there whole once the block has ended well, and else not at all."""
+    with (
+        atomic_path(path) as temporary,
+        parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
+    ):
+        yield writer
 
 
 def with_metadata(schema: pa.Schema, facts: dict[str, Any]) -> pa.Schema:
@@ -98,7 +103,7 @@ def find_tables(scores: str) -> list[Path]:
     Raises:
         UserError: there is none.
     """
-    path = Path(scores).expanduser()
+    path = Path(scores)
     if (path / SCORES).is_file():
         return [path / SCORES]
     if path.is_file():

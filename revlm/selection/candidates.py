@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +10,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import parquet
 
 from revlm.data.document import nearest
-from revlm.errors import UserError
+from revlm.data.order import HashArray, document_hashes
+from revlm.errors import UnreadableFileError, UserError
+from revlm.scores.columns import Codes, FloatArray, as_numbers, open_table, read_batches
 from revlm.scores.table import metadata
 
-FloatArray = npt.NDArray[np.float64]
-HashArray = npt.NDArray[np.uint64]
 RowArray = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
 
-_BATCH_ROWS = 65_536
 _NEEDED = ("doc_id", "domain", "num_tokens", "s", "nll_forward")
 
 
 @dataclass(frozen=True)
-class Scores:
-    """N scored documents, in the order of their hashes, so that no order of tables or rows matters.
+class Candidates:
+    """N documents that a rule can choose from, in the order of their hashes: no order of tables or rows matters.
 
     Attributes:
         hashes: (N,) ascending, of doc_id (`document_hashes`).
@@ -72,29 +69,23 @@ class Scores:
 
 
 @dataclass(frozen=True)
-class ScoreTables:
+class CandidateTables:
     """Score tables read together.
 
     Attributes:
-        scores: their documents.
+        candidates: their documents.
         paths: the tables that were read.
         facts: what each of them says about itself; see `revlm.scores.table.metadata`.
-        damaged: why the others were not read.
+        damaged: why the others were not read, a line each.
     """
 
-    scores: Scores
+    candidates: Candidates
     paths: list[Path]
     facts: list[dict[str, Any]]
     damaged: dict[Path, str]
 
 
-def document_hashes(doc_ids: Sequence[str]) -> HashArray:
-    """(N,) 64 bits that stand for each document; the same numbers as `revlm.data.tokens.document_hash`."""
-    digests = (hashlib.blake2b(doc_id.encode(), digest_size=8).digest() for doc_id in doc_ids)
-    return np.frombuffer(b"".join(digests), dtype="<u8").astype(np.uint64)
-
-
-def read_tables(paths: Sequence[Path], column: str | None) -> ScoreTables:
+def read_tables(paths: Sequence[Path], column: str | None) -> CandidateTables:
     """Read score tables in batches and keep numbers alone.
 
     A damaged table is left out as a whole and named in `damaged`; the others are read.
@@ -104,52 +95,44 @@ def read_tables(paths: Sequence[Path], column: str | None) -> ScoreTables:
         column: the number that the rule goes by; None for none.
 
     Raises:
-        UserError: no table can be read, none has a row, a column is missing or no number, a needed
+        UserError: no table can be read, none has a row, a column is missing or not numeric, a needed
             number is null or not finite, or a document occurs twice.
     """
-    codes: dict[str, int] = {}
+    codes = Codes()
     parts, read, facts, damaged = [], [], [], dict[Path, str]()
     for path in paths:
         try:
-            with parquet.ParquetFile(path) as table:
-                _check_columns(path, table.schema_arrow, column)
-                batches = list(_batches(path, table, column, codes))
-                stored = metadata(table.schema_arrow)
-        except (pa.ArrowException, OSError) as error:
-            damaged[path] = " ".join(str(error).split())
+            with open_table(path, _NEEDED) as table:
+                schema = table.schema_arrow
+            _check_number(path, schema, column)
+            batches = list(_batches(path, column, codes))
+        except UnreadableFileError as error:
+            damaged[path] = str(error)
             continue
         parts += batches
         read.append(path)
-        facts.append(stored)
+        facts.append(metadata(schema))
     if not read:
-        path, reason = next(iter(damaged.items()))
-        raise UserError(f"{path}: damaged or truncated Parquet ({reason}): score the corpus again.")
+        raise UserError(next(iter(damaged.values())))
     if not parts:
         raise UserError(f"{read[0]}: there is no document in this score table: score a corpus first.")
-    scores = _sorted(parts, codes, column)
-    _check_distinct(scores.hashes, read)
-    return ScoreTables(scores, read, facts, damaged)
+    candidates = _sorted(parts, codes, column)
+    _check_distinct(candidates.hashes, read)
+    return CandidateTables(candidates, read, facts, damaged)
 
 
 def find_ids(paths: Sequence[Path], hashes: HashArray) -> list[tuple[Path, str]]:
     """The documents behind hashes and where they stand, read again because only hashes are kept."""
     found = []
     for path in paths:
-        with parquet.ParquetFile(path) as table:
-            for batch in table.iter_batches(_BATCH_ROWS, columns=["doc_id"]):
-                ids = batch["doc_id"].to_pylist()
-                met = np.flatnonzero(np.isin(document_hashes(ids), hashes))
-                found += [(path, ids[row]) for row in met]
+        for batch in read_batches(path, ["doc_id"]):
+            ids = batch["doc_id"].to_pylist()
+            met = np.flatnonzero(np.isin(document_hashes(ids), hashes))
+            found += [(path, ids[row]) for row in met]
     return found
 
 
-def _check_columns(path: Path, schema: pa.Schema, column: str | None) -> None:
-    for name in _NEEDED:
-        if name not in schema.names:
-            raise UserError(
-                f"{path}: no column {name!r}: {nearest(name, schema.names)}. A score table has "
-                f"{', '.join(_NEEDED)}; python -m revlm.score makes one."
-            )
+def _check_number(path: Path, schema: pa.Schema, column: str | None) -> None:
     numeric = [
         field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
     ]
@@ -157,16 +140,14 @@ def _check_columns(path: Path, schema: pa.Schema, column: str | None) -> None:
         raise UserError(f"column={column}: {path} has no such number: {nearest(column, numeric)}")
 
 
-def _batches(
-    path: Path, table: parquet.ParquetFile, column: str | None, codes: dict[str, int]
-) -> Iterator[dict[str, npt.NDArray[Any]]]:
+def _batches(path: Path, column: str | None, codes: Codes) -> Iterator[dict[str, npt.NDArray[Any]]]:
     # Each column once: `column` may be one of the needed ones.
     columns = list(dict.fromkeys((*_NEEDED, *((column,) if column else ()))))
-    for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
+    for batch in read_batches(path, columns):
         ids = batch["doc_id"].cast(pa.string()).to_pylist()
         if batch["doc_id"].null_count or batch["domain"].null_count:
             raise UserError(f"{path}: a row without doc_id or domain: every document needs both.")
-        numbers = {name: _numbers(batch[name]) for name in columns if name not in ("doc_id", "domain")}
+        numbers = {name: as_numbers(batch[name]) for name in columns if name not in ("doc_id", "domain")}
         for name in ("num_tokens", column):
             if name is not None and not np.isfinite(numbers[name]).all():
                 first = ids[int(np.argmin(np.isfinite(numbers[name])))]
@@ -177,46 +158,29 @@ def _batches(
         if (numbers["num_tokens"] < 1).any():
             first = ids[int(np.argmax(numbers["num_tokens"] < 1))]
             raise UserError(f"{path}: doc_id {first!r} has num_tokens below 1: leave it out of the table.")
-        domain = batch["domain"].cast(pa.string()).dictionary_encode()
-        known = np.array(
-            [codes.setdefault(name, len(codes)) for name in domain.dictionary.to_pylist()], dtype=np.int32
-        )
         yield {
             "hashes": document_hashes(ids),
-            "domains": known[domain.indices.to_numpy()],
+            "domains": codes.encode(batch["domain"]).astype(np.int32),
             "num_tokens": numbers.pop("num_tokens").astype(np.int64),
             **numbers,
         }
 
 
-def _numbers(column: pa.Array) -> FloatArray:
-    """Float64, null as NaN."""
-    numbers: FloatArray = column.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return numbers
-
-
-def _sorted(parts: list[dict[str, npt.NDArray[Any]]], codes: dict[str, int], column: str | None) -> Scores:
-    names = tuple(sorted(codes))
+def _sorted(parts: list[dict[str, npt.NDArray[Any]]], codes: Codes, column: str | None) -> Candidates:
+    names = tuple(sorted(codes.names))
     # Codes were given in the order of meeting; names are sorted.
-    rank = np.empty(len(codes), dtype=np.int32)
-    rank[[codes[name] for name in names]] = np.arange(len(names), dtype=np.int32)
+    ranks = {name: rank for rank, name in enumerate(names)}
+    rank = np.array([ranks[name] for name in codes.names], dtype=np.int32)
     hashes = np.concatenate([part.pop("hashes") for part in parts])
     order = np.argsort(hashes, kind="stable")
 
-    def take(name: str) -> npt.NDArray[Any]:
-        # Popped, so that no column is kept twice.
-        return np.concatenate([part.pop(name) for part in parts])[order]
-
-    s, nll_forward = take("s"), take("nll_forward")
-    known = {"s": s, "nll_forward": nll_forward}
-    domains, num_tokens = rank[take("domains")], take("num_tokens")
-    if column is None:
-        values = np.zeros(len(order))
-    elif column == "num_tokens":
-        values = num_tokens.astype(np.float64)
-    else:
-        values = known[column] if column in known else take(column)
-    return Scores(hashes[order], domains, names, num_tokens, values, s, nll_forward)
+    # Popped, so that no column is kept twice.
+    columns = {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[0])}
+    values = np.zeros(len(order)) if column is None else columns[column].astype(np.float64, copy=False)
+    domains = rank[columns["domains"]]
+    return Candidates(
+        hashes[order], domains, names, columns["num_tokens"], values, columns["s"], columns["nll_forward"]
+    )
 
 
 def _check_distinct(hashes: HashArray, paths: Sequence[Path]) -> None:

@@ -7,13 +7,14 @@ from dataclasses import replace
 import numpy as np
 
 from revlm.config import Rule
+from revlm.data.order import HashArray
 from revlm.selection.budget import fill, shares
-from revlm.selection.candidates import HashArray, Mask, RowArray, Scores
+from revlm.selection.candidates import Candidates, Mask, RowArray
 from revlm.selection.rules import ranking, zscores
 
 
 def choose(
-    scores: Scores,
+    candidates: Candidates,
     *,
     rule: Rule,
     budget_tokens: int,
@@ -29,7 +30,7 @@ def choose(
     the same documents, options and seed give the same choice everywhere.
 
     Args:
-        scores: the documents; for dsir, `values` are the log importance weights.
+        candidates: the documents; for dsir, `values` are the log importance weights.
         rule: of choice.
         budget_tokens: 1 or more.
         seed: of ties and sampling.
@@ -41,14 +42,14 @@ def choose(
         (N,) bool.
     """
     if zscore and rule not in (Rule.random, Rule.dsir):
-        scores = replace(scores, values=zscores(scores))
-    budgets = domain_budgets(scores, budget_tokens) if by_domain else [budget_tokens]
-    groups = scores.groups() if by_domain else [np.arange(len(scores))]
+        candidates = replace(candidates, values=zscores(candidates))
+    budgets = domain_budgets(candidates, budget_tokens) if by_domain else [budget_tokens]
+    groups = candidates.groups() if by_domain else [np.arange(len(candidates))]
     matched = rule is Rule.length_matched
     first = Rule.top_s if matched else rule
-    chosen = np.zeros(len(scores), dtype=np.bool_)
+    chosen = np.zeros(len(candidates), dtype=np.bool_)
     for rows, budget in zip(groups, budgets, strict=True):
-        values, hashes, sizes = scores.values[rows], scores.hashes[rows], scores.num_tokens[rows]
+        values, hashes, sizes = candidates.values[rows], candidates.hashes[rows], candidates.num_tokens[rows]
         order = ranking(first, values, hashes, seed=seed, temperature=temperature)
         taken = order[fill(sizes[order], budget)]
         if matched:
@@ -57,12 +58,12 @@ def choose(
     return chosen
 
 
-def domain_budgets(scores: Scores, budget_tokens: int) -> list[int]:
+def domain_budgets(candidates: Candidates, budget_tokens: int) -> list[int]:
     """Each domain's tokens: its share of the budget is its share of all tokens; they sum to the budget.
 
     A budget above all tokens gives each domain what it has.
     """
-    tokens = scores.tokens_by_domain()
+    tokens = candidates.tokens_by_domain()
     return shares(tokens, min(budget_tokens, int(tokens.sum())))
 
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from revlm.data.corpus import Corpus
 from revlm.data.order import keyed_hash
-from revlm.selection.candidates import FloatArray, Mask
+from revlm.scores.columns import FloatArray
+from revlm.selection.candidates import Mask
 from revlm.selection.scored_corpus import ScoredCorpus, documents
 
 Texts = Callable[[], Iterable[str]]
@@ -78,16 +79,17 @@ def weigh(scored: ScoredCorpus, target: Corpus) -> tuple[FloatArray, dict[str, A
     Returns:
         (N,) log weights, and counts.
     """
-    corpus, scores, everything = scored.corpus, scored.scores, np.ones(len(scored.scores), dtype=np.bool_)
-    share = min(1.0, FIT_TOKENS / int(scores.num_tokens.sum()))
-    sampled = (keyed_hash(scores.hashes, _FIT) >> np.uint64(11)) < share * 2.0**53
+    corpus, candidates = scored.corpus, scored.candidates
+    everything = np.ones(len(candidates), dtype=np.bool_)
+    share = min(1.0, FIT_TOKENS / int(candidates.num_tokens.sum()))
+    sampled = (keyed_hash(candidates.hashes, _FIT) >> np.uint64(11)) < share * 2.0**53
     whole = np.ones(len(target.dataset), dtype=np.bool_)
     model = fit(
         lambda: _texts(corpus, scored.wanted(sampled), "counting n-grams"),
         lambda: _texts(target, whole, "counting the target's n-grams"),
     )
     known = {_content(text) for text in _texts(target, whole, "reading the target")}
-    weights = np.empty(len(scores))
+    weights = np.empty(len(candidates))
     shared = 0
 
     def counted() -> Iterator[str]:
@@ -104,7 +106,7 @@ def weigh(scored: ScoredCorpus, target: Corpus) -> tuple[FloatArray, dict[str, A
         "num_documents": len(target.dataset),
         "num_documents_in_target": shared,
         "num_documents_fitted": int(sampled.sum()),
-        "num_tokens_fitted": int(scores.num_tokens[sampled].sum()),
+        "num_tokens_fitted": int(candidates.num_tokens[sampled].sum()),
     }
     return weights, facts
 

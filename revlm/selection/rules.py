@@ -8,9 +8,10 @@ import numpy as np
 from scipy.stats import rankdata
 
 from revlm.config import Rule, RuleConfig
-from revlm.data.order import keyed_hash
+from revlm.data.order import HashArray, keyed_hash
 from revlm.errors import UserError
-from revlm.selection.candidates import FloatArray, HashArray, RowArray, Scores
+from revlm.scores.columns import FloatArray
+from revlm.selection.candidates import Candidates, RowArray
 
 # Which hash a choice is made by. Training reverses documents by hashes of (seed, doc_id, epoch):
 # other keys keep a selection apart from that.
@@ -49,15 +50,17 @@ def check_rule(rule: RuleConfig, temperature: float) -> None:
         )
 
 
-def zscores(scores: Scores) -> FloatArray:
-    """(N,) values standardised within their domains: minus the mean, over the population's std.
+def zscores(candidates: Candidates) -> FloatArray:
+    """(N,) values standardised within their domains: minus the mean, over the standard deviation.
 
-    A domain of one document, or of equal values, gets zeros. Sums are exactly rounded, so the
-    order of documents changes no bit.
+    It is the population's, for candidates are all that there is to choose from; score tables compare
+    models over a sample of each domain, and have the sample's (`revlm.scores.columns.Moments`). A
+    domain of one document, or of equal values, gets zeros. Sums are exactly rounded, so the order of
+    documents changes no bit.
     """
-    result = np.zeros(len(scores))
-    for here in scores.groups():
-        values = scores.values[here]
+    result = np.zeros(len(candidates))
+    for here in candidates.groups():
+        values = candidates.values[here]
         if len(values) and np.ptp(values) > 0:
             centred = values - math.fsum(values) / len(values)
             result[here] = centred / math.sqrt(math.fsum(centred**2) / len(values))

@@ -12,7 +12,7 @@ import pyarrow as pa
 from revlm.data.corpus import Corpus
 from revlm.errors import UserError
 from revlm.progress import track
-from revlm.selection.candidates import Mask, Scores, ScoreTables, find_ids
+from revlm.selection.candidates import Candidates, CandidateTables, Mask, find_ids
 
 _BATCH_IDS = 16_384
 
@@ -24,25 +24,25 @@ class ScoredCorpus:
     Attributes:
         corpus: the text.
         tables: the numbers.
-        rows: (documents,) int32, each document's row of `tables.scores`, -1 for none: too short a
+        rows: (documents,) int32, each document's row of `tables.candidates`, -1 for none: too short a
             document, or one of a damaged table.
     """
 
     corpus: Corpus
-    tables: ScoreTables
+    tables: CandidateTables
     rows: npt.NDArray[np.int32]
 
     @property
-    def scores(self) -> Scores:
+    def candidates(self) -> Candidates:
         """The numbers."""
-        return self.tables.scores
+        return self.tables.candidates
 
     def wanted(self, chosen: Mask) -> Mask:
-        """(documents,) bool, which documents of the corpus were chosen, from (N,) of the scores."""
+        """(documents,) bool, which documents of the corpus were chosen, from (N,) of the candidates."""
         return (self.rows >= 0) & chosen[self.rows]
 
 
-def join(tables: ScoreTables, corpus: Corpus) -> ScoredCorpus:
+def join(tables: CandidateTables, corpus: Corpus) -> ScoredCorpus:
     """Find every scored document in the corpus, by its id.
 
     Raises:
@@ -56,17 +56,17 @@ def join(tables: ScoreTables, corpus: Corpus) -> ScoredCorpus:
                 f"{path} holds scores of the corpus {scored}, and data= is the corpus {corpus.fingerprint}: "
                 "give the data options of the scoring run (its config.yaml has them), or score this corpus."
             )
-    scores = tables.scores
+    candidates = tables.candidates
     rows = np.empty(len(corpus.dataset), dtype=np.int32)
-    met = np.zeros(len(scores), dtype=np.bool_)
+    met = np.zeros(len(candidates), dtype=np.bool_)
     start = 0
     for batch in corpus.dataset.select_columns("doc_id").iter(_BATCH_IDS):
-        found = scores.find(batch["doc_id"])
+        found = candidates.find(batch["doc_id"])
         rows[start : start + len(found)] = found
         met[found[found >= 0]] = True
         start += len(found)
     if not met.all():
-        path, doc_id = find_ids(tables.paths, scores.hashes[~met])[0]
+        path, doc_id = find_ids(tables.paths, candidates.hashes[~met])[0]
         raise UserError(
             f"{path}: doc_id {doc_id!r} is no document of data= ({int((~met).sum())} of {len(met)} are not): "
             "give the data options of the scoring run (its config.yaml has them)."

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from pyarrow import parquet
 
 from revlm.config import SelectConfig
 from revlm.data.files import COLUMNS
-from revlm.scores.table import with_metadata
-from revlm.selection.candidates import Mask, Scores
+from revlm.scores.table import parquet_writer, with_metadata
+from revlm.selection.candidates import Candidates, Mask
 from revlm.selection.choice import domain_budgets
 from revlm.selection.rules import column_of
 from revlm.selection.scored_corpus import ScoredCorpus, documents
@@ -48,15 +46,9 @@ def write_documents(path: Path, scored: ScoredCorpus, chosen: Mask) -> None:
         scored: N scored documents and their texts.
         chosen: (N,) which to write.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with parquet.ParquetWriter(temporary, SCHEMA, compression="zstd") as writer:
-            for table in _row_groups(_tables(scored, chosen)):
-                writer.write_table(table)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with parquet_writer(path, SCHEMA) as writer:
+        for table in _row_groups(_tables(scored, chosen)):
+            writer.write_table(table)
 
 
 def record(
@@ -70,9 +62,9 @@ def record(
         chosen: (N,) which were taken.
         target: dsir: what was resembled.
     """
-    tables, scores, rule = scored.tables, scored.scores, config.rule.name
-    everything = np.ones(len(scores), dtype=np.bool_)
-    selected, whole = _totals(scores, chosen), _totals(scores, everything)
+    tables, candidates, rule = scored.tables, scored.candidates, config.rule.name
+    everything = np.ones(len(candidates), dtype=np.bool_)
+    selected, whole = _totals(candidates, chosen), _totals(candidates, everything)
     distinct = [facts for row, facts in enumerate(tables.facts) if facts not in tables.facts[:row]]
     return {
         "rule": rule.value,
@@ -89,7 +81,7 @@ def record(
         "share_of_tokens": selected["num_tokens"] / whole["num_tokens"],
         "selected": selected,
         "all": whole,
-        "domains": _domains(config, scores, chosen),
+        "domains": _domains(config, candidates, chosen),
         "target": target,
         "corpus_fingerprint": scored.corpus.fingerprint,
         "scores": {
@@ -147,13 +139,13 @@ def _number(value: float | None, sign: str) -> str:
     return "-" if value is None else f"{value:{sign}.4f}"
 
 
-def _totals(scores: Scores, chosen: Mask) -> dict[str, Any]:
+def _totals(candidates: Candidates, chosen: Mask) -> dict[str, Any]:
     """Counts, and means over documents (those that have the number)."""
-    s, forward = scores.s[chosen], scores.nll_forward[chosen]
+    s, forward = candidates.s[chosen], candidates.nll_forward[chosen]
     means = {"mean_s": s, "mean_nll_forward": forward, "mean_nll_reverse": forward - s}
     return {
         "num_documents": int(chosen.sum()),
-        "num_tokens": int(scores.num_tokens[chosen].sum()),
+        "num_tokens": int(candidates.num_tokens[chosen].sum()),
         **{name: _mean(values) for name, values in means.items()},
     }
 
@@ -163,32 +155,32 @@ def _mean(values: npt.NDArray[np.float64]) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def _domains(config: SelectConfig, scores: Scores, chosen: Mask) -> dict[str, dict[str, int]]:
-    size = len(scores.names)
+def _domains(config: SelectConfig, candidates: Candidates, chosen: Mask) -> dict[str, dict[str, int]]:
+    size = len(candidates.names)
     counts = {
-        "num_documents": np.bincount(scores.domains[chosen], minlength=size),
-        "num_tokens": scores.tokens_by_domain(chosen),
-        "num_documents_all": np.bincount(scores.domains, minlength=size),
-        "num_tokens_all": scores.tokens_by_domain(),
+        "num_documents": np.bincount(candidates.domains[chosen], minlength=size),
+        "num_tokens": candidates.tokens_by_domain(chosen),
+        "num_documents_all": np.bincount(candidates.domains, minlength=size),
+        "num_tokens_all": candidates.tokens_by_domain(),
     }
     if config.by_domain:
-        counts["budget_tokens"] = np.array(domain_budgets(scores, config.budget_tokens))
+        counts["budget_tokens"] = np.array(domain_budgets(candidates, config.budget_tokens))
         counts["short_by"] = counts["budget_tokens"] - counts["num_tokens"]
     return {
         name: {key: int(column[code]) for key, column in counts.items()}
-        for code, name in enumerate(scores.names)
+        for code, name in enumerate(candidates.names)
     }
 
 
 def _tables(scored: ScoredCorpus, chosen: Mask) -> Iterator[pa.Table]:
-    scores, wanted = scored.scores, scored.wanted(chosen)
+    candidates, wanted = scored.candidates, scored.wanted(chosen)
     places, start = scored.rows[wanted], 0
     for table in documents(scored.corpus, wanted, ["doc_id", "text", "domain"], "writing documents"):
         here = places[start : start + len(table)]
         start += len(table)
         # NaN, the mark of a table without s, becomes null.
-        s = pa.array(scores.s[here], from_pandas=True)
-        columns = [table["doc_id"], table["text"], table["domain"], s, pa.array(scores.num_tokens[here])]
+        s = pa.array(candidates.s[here], from_pandas=True)
+        columns = [table["doc_id"], table["text"], table["domain"], s, pa.array(candidates.num_tokens[here])]
         yield pa.table(columns, schema=SCHEMA)
 
 

@@ -9,36 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from revlm.statistics.effect import LEVEL, Effect
+
 FloatArray = npt.NDArray[np.float64]
-LEVEL = 0.95
 RESAMPLES = 10_000
 # Resampled sums are products (resamples, clusters) @ (clusters, k), so many cells at a time.
 CHUNK_CELLS = 1 << 22
-
-
-@dataclass(frozen=True)
-class Effect:
-    """An effect, its 95% interval, and what it rests on.
-
-    Attributes:
-        value: of the sample.
-        low: of the interval; None where one cluster or none gives no interval.
-        high: of the interval.
-        p: two-sided, of no effect; at least 2 / (resamples + 1).
-        n: clusters, which are documents.
-    """
-
-    value: float
-    low: float | None
-    high: float | None
-    p: float
-    n: int
+AUC_NULL = 0.5
 
 
 def mean_effect(
@@ -68,7 +50,7 @@ def mean_effect(
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     kept = np.isfinite(values) & np.isfinite(weights)
     if not kept.any():
-        return Effect(math.nan, None, None, math.nan, 0)
+        return Effect(math.nan, null=null)
     codes = clusters_of(clusters, kept)
     sums: FloatArray = np.stack(
         [np.bincount(codes, weights=values[kept] * weights[kept]), np.bincount(codes, weights=weights[kept])],
@@ -112,7 +94,7 @@ def auc_effect(
     positive, negative = (side[np.isfinite(side).all(axis=1)] for side in (positive, negative))
     n = len(positive) + len(negative)
     if not len(positive) or not len(negative):
-        return Effect(math.nan, None, None, math.nan, n)
+        return Effect(math.nan, n=n, null=AUC_NULL)
     wins = np.mean(
         [
             (one[:, None] > other) + 0.5 * (one[:, None] == other)
@@ -128,14 +110,7 @@ def auc_effect(
         counts = cluster_counts(rng, len(positive), size) @ wins
         drawn[at : at + size] = (counts * cluster_counts(rng, len(negative), size)).sum(axis=1) / wins.size
     # Each side spreads by its own number; the smaller one decides.
-    return bounded(interval(float(wins.mean()), drawn, n, 0.5, degrees=min(wins.shape) - 1), 0, 1)
-
-
-def bounded(effect: Effect, low: float, high: float) -> Effect:
-    """An effect whose values lie between two bounds, and so does its interval."""
-    if effect.low is None or effect.high is None:
-        return effect
-    return replace(effect, low=max(low, effect.low), high=min(high, effect.high))
+    return interval(float(wins.mean()), drawn, n, AUC_NULL, degrees=min(wins.shape) - 1).bounded(0, 1)
 
 
 def resampled(
@@ -201,7 +176,7 @@ def interval(value: float, drawn: FloatArray, n: int, null: float, *, degrees: i
     """
     degrees = n - 1 if degrees is None else degrees
     if degrees < 1:
-        return Effect(value, None, None, math.nan, n)
+        return Effect(value, n=n, null=null)
     # A resample of n spreads by a factor sqrt((n - 1) / n) too little, and knows nothing of how badly few
     # clusters tell their spread: Student's t over the normal quantile does.
     tails = (1 + LEVEL) / 2
@@ -209,4 +184,5 @@ def interval(value: float, drawn: FloatArray, n: int, null: float, *, degrees: i
     drawn = value + (drawn - value) * widened
     low, high = np.nanquantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     beyond = min(int((drawn <= null).sum()), int((drawn >= null).sum()))
-    return Effect(value, float(low), float(high), min(1.0, 2 * (beyond + 1) / (len(drawn) + 1)), n)
+    p = min(1.0, 2 * (beyond + 1) / (len(drawn) + 1))
+    return Effect(value, float(low), float(high), n, p=p, null=null)

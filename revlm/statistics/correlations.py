@@ -9,41 +9,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import optimize, stats
+
+from revlm.statistics.effect import LEVEL, Effect
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
-LEVEL = 0.95
 FEWEST = 4  # rows: Fisher's z has 1 / (n - 3) in it
 EXACT = 1e-12
 ROUNDING = 1e-10
 
 
-@dataclass(frozen=True)
-class Correlation:
-    """A correlation over n rows and its 95% interval; without one, low and high are None."""
-
-    r: float
-    low: float | None
-    high: float | None
-    n: int
-
-
-def correlation_text(value: Correlation, *, sign: bool = True) -> str:
-    """Effect, interval and n in one cell: "+0.31 [+0.29, +0.33] n=1,200"."""
-    if math.isnan(value.r):
-        return f"not defined (n={value.n:,})"
-    form = "+.3f" if sign else ".3f"
-    if value.low is None or value.high is None:
-        return f"{value.r:{form}} (no interval, n={value.n:,})"
-    return f"{value.r:{form}} [{value.low:{form}}, {value.high:{form}}] n={value.n:,}"
-
-
-def correlation(x: npt.ArrayLike, y: npt.ArrayLike, *, rank: bool = True) -> Correlation:
+def correlation(x: npt.ArrayLike, y: npt.ArrayLike, *, rank: bool = True) -> Effect:
     """How far two columns rise together.
 
     Unchanged, as ranks, by any rising function of either column.
@@ -60,7 +41,7 @@ def correlation(x: npt.ArrayLike, y: npt.ArrayLike, *, rank: bool = True) -> Cor
     """
     x, y = _complete(x, y)
     if len(x) < FEWEST:
-        return Correlation(math.nan, None, None, len(x))
+        return Effect(math.nan, n=len(x))
     if rank:
         x, y = _ranks(x), _ranks(y)
     return _with_interval(_pearson(x, y), len(x), len(x) - 3, rank=rank)
@@ -71,7 +52,7 @@ def partial_correlation(
     y: npt.ArrayLike,
     controls: Sequence[npt.ArrayLike],
     categories: Sequence[npt.ArrayLike] = (),
-) -> Correlation:
+) -> Effect:
     """Rank correlation of what linear regression on the controls leaves of both columns.
 
     All columns are ranks; each combination of categories has a mean of its own, as with one-hot
@@ -91,14 +72,14 @@ def partial_correlation(
     """
     x, y, *others = _complete(x, y, *controls, *categories)
     if len(x) < FEWEST:
-        return Correlation(math.nan, None, None, len(x))
+        return Effect(math.nan, n=len(x))
     numbers, cells = others[: len(controls)], _cells(others[len(controls) :], len(x))
     ranks = _ranks(x), _ranks(y)
     left, used = _residuals(np.stack(ranks, axis=1), [_ranks(c) for c in numbers], cells)
     return _with_interval(_pearson(left[:, 0], left[:, 1], ranks), len(x), len(x) - 3 - used, rank=True)
 
 
-def pooled_correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike) -> Correlation:
+def pooled_correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike) -> Effect:
     """Rank correlation inside groups, as one number: what differences between groups leave untouched.
 
     Small samples pull rank correlations towards 0, and many small groups would pull all together;
@@ -124,7 +105,7 @@ def pooled_correlation(x: npt.ArrayLike, y: npt.ArrayLike, groups: npt.ArrayLike
     ]
     known = [(r, size) for r, size in found if not math.isnan(r)]
     if not known:
-        return Correlation(math.nan, None, None, 0)
+        return Effect(math.nan)
     size = sum(size for _, size in known)
     r = float(np.clip(sum(r * size for r, size in known) / size, -1, 1))
     degrees = size**2 / sum(count**2 / (count - 3) for _, count in known)
@@ -136,7 +117,7 @@ def explained_by(
     y: npt.ArrayLike,
     controls: Sequence[npt.ArrayLike] = (),
     categories: Sequence[npt.ArrayLike] = (),
-) -> Correlation:
+) -> Effect:
     """Share of the variance of ranks of y that a category explains (eta squared), beyond the controls.
 
     The estimate is corrected for what categories explain by chance (epsilon squared), so that it is
@@ -151,13 +132,13 @@ def explained_by(
         categories: each (n,) whole numbers.
 
     Returns:
-        The share in `r`; nan where the category is constant, given the others, or nothing is left.
+        The share; nan where the category is constant, given the others, or nothing is left.
 
     Source: Kelley (1935) for the estimate, Smithson (2003, Confidence Intervals) for the interval.
     """
     y, category, *others = _complete(y, category, *controls, *categories)
     size = len(y)
-    nothing = Correlation(math.nan, None, None, size)
+    nothing = Effect(math.nan, n=size)
     if size < FEWEST:
         return nothing
     numbers, known = [_ranks(c) for c in others[: len(controls)]], others[len(controls) :]
@@ -169,9 +150,14 @@ def explained_by(
         return nothing
     share = 1 - rest / total * (size - 1 - used) / left
     if rest <= EXACT * total:
-        return Correlation(1.0, None, None, size)
+        return Effect(1.0, n=size)
     low, high = _noncentral((total - rest) / gained / (rest / left), gained, left)
-    return Correlation(share, low, high, size)
+    return Effect(share, low, high, size)
+
+
+def as_columns(found: Effect) -> dict[str, float | int | None]:
+    """A correlation as the columns r, low, high and n of a CSV file."""
+    return {"r": found.value, "low": found.low, "high": found.high, "n": found.n}
 
 
 def _complete(*columns: npt.ArrayLike) -> list[FloatArray]:
@@ -183,16 +169,12 @@ def _complete(*columns: npt.ArrayLike) -> list[FloatArray]:
 
 def _ranks(values: FloatArray) -> FloatArray:
     """Ranks less their mean; ties share theirs."""
-    from scipy import stats
-
     ranks: FloatArray = stats.rankdata(values) - (len(values) + 1) / 2
     return ranks
 
 
 def _unbiased(x: FloatArray, y: FloatArray) -> float:
     """Spearman's r corrected for the size of the sample; nan for a constant column."""
-    from scipy import stats
-
     r, size = _pearson(_ranks(x), _ranks(y)), len(x)
     if math.isnan(r):
         return r
@@ -244,19 +226,16 @@ def _pearson(x: FloatArray, y: FloatArray, of: tuple[FloatArray, FloatArray] | N
     return float(np.clip(x @ y / spread_x / spread_y, -1, 1))
 
 
-def _with_interval(r: float, size: int, degrees: float, *, rank: bool) -> Correlation:
-    from scipy import stats
-
+def _with_interval(r: float, size: int, degrees: float, *, rank: bool) -> Effect:
     if math.isnan(r) or degrees < 1 or abs(r) > 1 - EXACT:
-        return Correlation(math.nan if degrees < 1 else r, None, None, size)
+        return Effect(math.nan if degrees < 1 else r, n=size)
     error = math.sqrt((1 + r * r / 2 if rank else 1) / degrees)
     half = float(stats.norm.ppf((1 + LEVEL) / 2)) * error
-    return Correlation(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), size)
+    return Effect(r, math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half), size)
 
 
 def _noncentral(statistic: float, gained: int, left: int) -> tuple[float, float]:
     """Interval of the explained share from an observed F."""
-    from scipy import optimize, stats
 
     def share(probability: float) -> float:
         """Share at which an F this small or smaller has that probability."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -71,10 +71,20 @@ class Effect:
 
         Fewer than three seeds never do.
         """
-        if len(self.seeds) < FEWEST_SEEDS:
-            return False
-        mean = seed_mean(self.seeds)
-        return bool(mean.low > self.null or mean.high < self.null)  # type: ignore[operator]
+        return len(self.seeds) >= FEWEST_SEEDS and replace(seed_mean(self.seeds), null=self.null).apart != 0
+
+    @property
+    def apart(self) -> int:
+        """1 when the whole interval lies above the null, -1 when below, 0 when it holds the null or there is none."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > self.null) - int(self.high < self.null)
+
+    def bounded(self, low: float, high: float) -> Effect:
+        """The effect with its interval cut to the values that are possible."""
+        if self.low is None or self.high is None:
+            return self
+        return replace(self, low=max(low, self.low), high=min(high, self.high))
 
     def side(self, p: float | None = None) -> int:
         """1 above the null, -1 below it, 0 where documents or seeds do not tell.

@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import binomtest
 
+from revlm.statistics.bootstrap import RESAMPLES
+from revlm.statistics.effect import Effect
+
 BoolArray = npt.NDArray[np.bool_]
 
-RESAMPLES = 10_000
 
-
-@dataclass(frozen=True)
-class Proportion:
-    """A share of questions with its 95% interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-@dataclass(frozen=True)
-class Difference:
-    """Accuracy of the first arm minus that of the second, over the questions that both answered.
-
-    Attributes:
-        value: difference of the two shares.
-        low: of the 95% interval.
-        high: of the 95% interval.
-        n: questions.
-        p: of McNemar's exact test.
-    """
-
-    value: float
-    low: float
-    high: float
-    n: int
-    p: float
-
-
-def proportion(correct: BoolArray) -> Proportion:
+def proportion(correct: BoolArray) -> Effect:
     """Share of right answers, with Wilson's score interval.
 
     It keeps its coverage near 0 and 1 and for few questions, where a mean plus or minus two standard
@@ -55,13 +25,13 @@ def proportion(correct: BoolArray) -> Proportion:
     """
     found = binomtest(int(correct.sum()), len(correct))
     interval = found.proportion_ci(method="wilson")
-    return Proportion(float(correct.mean()), float(interval.low), float(interval.high), len(correct))
+    return Effect(float(correct.mean()), float(interval.low), float(interval.high), len(correct))
 
 
 def paired_difference(
     first: BoolArray, second: BoolArray, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Difference:
-    """Difference of two accuracies on the same questions.
+) -> Effect:
+    """Difference of two accuracies on the same questions: the first less the second.
 
     The interval is the percentile bootstrap over questions. A resample of questions depends only on
     how many of them one arm alone got right, so it is drawn as a multinomial: the same distribution.
@@ -81,4 +51,4 @@ def paired_difference(
     low, high = np.quantile((drawn[:, 0] - drawn[:, 1]) / n, [0.025, 0.975])
     # Under the null each question that only one arm got right is a fair coin.
     p = binomtest(wins, wins + losses).pvalue if wins + losses else 1.0
-    return Difference((wins - losses) / n, float(low), float(high), n, float(p))
+    return Effect((wins - losses) / n, float(low), float(high), n, p=float(p))

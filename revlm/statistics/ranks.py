@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from revlm.statistics.bootstrap import Effect, FloatArray, bounded, cluster_counts, clusters_of, interval
+from revlm.statistics.bootstrap import FloatArray, cluster_counts, clusters_of, interval
 from revlm.statistics.correlations import partial_correlation
+from revlm.statistics.effect import Effect
 
 RESAMPLES = 2_000
 # Rows of resamples at a time.
@@ -44,10 +45,10 @@ def partial_rank_effect(
     columns = np.stack([np.asarray(column, dtype=np.float64) for column in (x, y, *controls)])
     kept = np.asarray(np.isfinite(columns).all(axis=0))
     columns, codes = columns[:, kept], clusters_of(clusters, kept)
-    value = partial_correlation(columns[0], columns[1], list(columns[2:])).r
+    value = partial_correlation(columns[0], columns[1], list(columns[2:])).value
     size = int(codes.max(initial=-1)) + 1
     if math.isnan(value):
-        return Effect(value, None, None, math.nan, size)
+        return Effect(value, n=size)
     # A constant control explains nothing and would make the matrix singular.
     columns = columns[np.ptp(columns, axis=1) > 0]
     rng = np.random.default_rng(seed)
@@ -56,7 +57,7 @@ def partial_rank_effect(
         _correlations(columns, cluster_counts(rng, size, min(step, resamples - at))[:, codes])
         for at in range(0, resamples, step)
     ]
-    return bounded(interval(value, np.concatenate(drawn), size, 0.0), -1, 1)
+    return interval(value, np.concatenate(drawn), size, 0.0).bounded(-1, 1)
 
 
 def _correlations(columns: FloatArray, counts: FloatArray) -> FloatArray:

@@ -6,48 +6,22 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
-from revlm.markup import markdown
-from revlm.statistics.bootstrap import holm
+from revlm.statistics.effect import Effect
+from revlm.studies.arms import DOUBLE, FORWARD, FROM_SCRATCH, LANGUAGES, MIXED, REVERSE
+from revlm.studies.effects import corrected, paired, pick, seeded, share_of, with_gap
 from revlm.studies.pictures import dots_figure, training_figure
 from revlm.studies.records import Records
-from revlm.studies.study import (
-    LANGUAGES,
-    NOTES,
-    Finding,
-    Results,
-    Seeded,
-    Study,
-    Verdict,
-    cell,
-    costs_little,
-    judged,
-    paired,
-    pick,
-    said,
-    seeded,
-    share_of,
-    short,
-    within,
-    worst,
-)
+from revlm.studies.study import Finding, Results, Study, table
+from revlm.studies.verdicts import Verdict, costs_little, judged, within, worst
 
 # The curves "coincide" within this share of the loss. Ours: the paper names no margin. Public
 # GPT-2 pairs of one direction each differ by 0.3% to 1.2%.
 MARGIN = 0.01
-FORWARD, REVERSE, MIXED, DOUBLE = (
-    f"from_scratch_{arm}" for arm in ("forward", "reverse", "mixed", "mixed_double")
-)
-NAMES = {
-    FORWARD: "forward only",
-    REVERSE: "reverse only",
-    MIXED: "mixed, same compute",
-    DOUBLE: "mixed, same tokens per direction",
-}
 
 
 def render(records: Records) -> Results:
     """Tables, pictures and the verdict on both claims."""
-    documents = with_gap(records["documents.parquet"])
+    documents = any_language(with_gap(records["documents.parquet"]))
     gaps = gap_table(documents)
     compared = comparisons(pick(documents, language="en"))
     return Results(
@@ -80,16 +54,16 @@ def render(records: Records) -> Results:
     )
 
 
-def with_gap(documents: pd.DataFrame) -> pd.DataFrame:
-    """Documents with arm and language apart, and how much harder reverse was."""
+def any_language(documents: pd.DataFrame) -> pd.DataFrame:
+    """Documents whose arms are named without their language, which is a column."""
     arms = [
         arm.removesuffix(f"_{language}")
         for arm, language in zip(documents["arm"], documents["language"], strict=True)
     ]
-    return documents.assign(arm=arms, gap=documents["nll_reverse"] - documents["nll_forward"])
+    return documents.assign(arm=arms)
 
 
-def gap_table(documents: pd.DataFrame) -> dict[tuple[str, str], tuple[Seeded, Seeded]]:
+def gap_table(documents: pd.DataFrame) -> dict[tuple[str, str], tuple[Effect, Effect]]:
     """(arm, language) -> reverse minus forward of mixed models: in nats, and as a share of the forward loss."""
     found = {}
     mixed = documents[documents["arm"].isin([MIXED, DOUBLE])]
@@ -101,7 +75,7 @@ def gap_table(documents: pd.DataFrame) -> dict[tuple[str, str], tuple[Seeded, Se
     return found
 
 
-def comparisons(english: pd.DataFrame) -> dict[tuple[str, Direction], tuple[Seeded, Seeded]]:
+def comparisons(english: pd.DataFrame) -> dict[tuple[str, Direction], tuple[Effect, Effect]]:
     """What a mixed model loses against a specialist of each direction, paired by document and seed.
 
     Returns:
@@ -111,7 +85,7 @@ def comparisons(english: pd.DataFrame) -> dict[tuple[str, Direction], tuple[Seed
     for arm in (MIXED, DOUBLE):
         for direction, specialist in ((Direction.FORWARD, FORWARD), (Direction.REVERSE, REVERSE)):
             column = f"nll_{direction}"
-            rows = paired(english, {"arm": arm}, {"arm": specialist}, column)
+            rows = paired(english, arm, specialist, column)
             if len(rows):
                 found[arm, direction] = (
                     seeded(rows, "difference"),
@@ -120,7 +94,7 @@ def comparisons(english: pd.DataFrame) -> dict[tuple[str, Direction], tuple[Seed
     return found
 
 
-def coincides(share: Seeded) -> Verdict:
+def coincides(share: Effect) -> Verdict:
     """Whether two curves end within MARGIN of one another: their interval, and every seed."""
     return within(share, MARGIN)
 
@@ -129,7 +103,7 @@ def loss_curves(validations: pd.DataFrame) -> Figure:
     """Loss by direction over training in English: each kind of mixed run, and the specialists."""
     english = set(validations["arm"])
     charts = [
-        (NAMES[arm], dict.fromkeys(Direction, f"{arm}_en"))
+        (FROM_SCRATCH[arm], dict.fromkeys(Direction, f"{arm}_en"))
         for arm in (MIXED, DOUBLE)
         if f"{arm}_en" in english
     ]
@@ -158,7 +132,7 @@ def language_curves(validations: pd.DataFrame) -> Figure:
     return training_figure(validations, charts)
 
 
-def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:
+def gap_figure(gaps: dict[tuple[str, str], tuple[Effect, Effect]]) -> Figure:
     """The end gap by language, in percent, with the margin."""
     return dots_figure(
         [(_name(key), share) for key, (_, share) in gaps.items()],
@@ -168,11 +142,11 @@ def gap_figure(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Figure:
     )
 
 
-def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
+def _coincide(gaps: dict[tuple[str, str], tuple[Effect, Effect]]) -> Finding:
     verdicts = {key: coincides(share) for key, (_, share) in gaps.items()}
     apart = [key for key, verdict in verdicts.items() if verdict is not Verdict.REPRODUCED]
     shares = {key: share for key, (_, share) in gaps.items()}
-    widest = max(shares, key=lambda key: abs(shares[key].effect.value))
+    widest = max(shares, key=lambda key: abs(shares[key].value))
     languages = {language for _, language in gaps}
     inside = len(gaps) - len(apart)
     return Finding(
@@ -181,7 +155,7 @@ def _coincide(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> Finding:
         verdict=worst(list(verdicts.values())),
         measured=(
             f"{inside} of {len(gaps)} mixed arms in {len(languages)} languages end within {MARGIN:.0%} "
-            f"of the forward loss (interval and every seed); the largest mean gap, {_name(widest)}: {said(shares[widest], '+.2%')}."
+            f"of the forward loss (interval and every seed); the largest mean gap, {_name(widest)}: {shares[widest].text('+.2%', counts='sentence')}."
         ),
     )
 
@@ -190,7 +164,7 @@ def _arrow(english: pd.DataFrame) -> list[Finding]:
     """Known beside the paper: how far two models of one direction each end apart."""
     first = pick(english, arm=REVERSE).assign(loss=lambda rows: rows["nll_reverse"])
     second = pick(english, arm=FORWARD).assign(loss=lambda rows: rows["nll_forward"])
-    rows = paired(pd.concat([first, second]), {"arm": REVERSE}, {"arm": FORWARD}, "loss")
+    rows = paired(pd.concat([first, second]), REVERSE, FORWARD, "loss")
     if not len(rows):
         return []
     found = share_of(rows, "difference", "loss_other")
@@ -199,20 +173,22 @@ def _arrow(english: pd.DataFrame) -> list[Finding]:
             claim="Of separate models of one direction each, the forward one ends lower.",
             place="beside the paper: Arrows of Time, arXiv 2401.17505",
             verdict=judged(found.side()),
-            measured=f"Loss of the reverse model minus that of the forward model: {said(found, '+.2%')}.",
+            measured=f"Loss of the reverse model minus that of the forward model: {found.text('+.2%', counts='sentence')}.",
         )
     ]
 
 
-def _price(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> Finding:
+def _price(compared: dict[tuple[str, Direction], tuple[Effect, Effect]]) -> Finding:
     """Ours: what reading both ways costs each direction."""
     shares = {
         arm: {direction: share for (one, direction), (_, share) in compared.items() if one == arm}
         for arm in (DOUBLE, MIXED)
     }
-    twice = "; ".join(f"{direction} {said(share, '+.2%')}" for direction, share in shares[DOUBLE].items())
+    twice = "; ".join(
+        f"{direction} {share.text('+.2%', counts='sentence')}" for direction, share in shares[DOUBLE].items()
+    )
     once = "; ".join(
-        f"{direction} {short(share.effect, '+.2%')}" for direction, share in shares[MIXED].items()
+        f"{direction} {share.text('+.2%', counts='none')}" for direction, share in shares[MIXED].items()
     )
     same = [costs_little(share, MARGIN) for share in shares[DOUBLE].values()]
     return Finding(
@@ -227,33 +203,31 @@ def _price(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> Find
 
 
 def _name(key: tuple[str, str]) -> str:
-    return f"{LANGUAGES.get(key[1], key[1])} ({NAMES[key[0]]})"
+    return f"{LANGUAGES.get(key[1], key[1])} ({FROM_SCRATCH[key[0]]})"
 
 
 def _losses_markdown(documents: pd.DataFrame, runs: pd.DataFrame) -> str:
     tokens = dict(zip(runs["arm"], runs["tokens"], strict=True))
     header = ["run", "language", "training tokens", "forward loss", "reverse loss"]
     rows = [
-        [NAMES[str(arm)], LANGUAGES.get(str(language), str(language)), f"{tokens.get(f'{arm}_{language}', 0):,}",
-         cell(seeded(part, "nll_forward"), ".3f"), cell(seeded(part, "nll_reverse"), ".3f")]
-        for (arm, language), part in documents.groupby(["arm", "language"]) if arm in NAMES
+        [FROM_SCRATCH[str(arm)], LANGUAGES.get(str(language), str(language)), f"{tokens.get(f'{arm}_{language}', 0):,}",
+         *(seeded(part, f"nll_{direction}").text(".3f") for direction in Direction)]
+        for (arm, language), part in documents.groupby(["arm", "language"]) if arm in FROM_SCRATCH
     ]  # fmt: skip
-    return "\n\n".join(["Losses of held-out documents, nats per token.", markdown(header, rows), NOTES])
+    return table("Losses of held-out documents, nats per token.", header, rows)
 
 
-def _gap_markdown(gaps: dict[tuple[str, str], tuple[Seeded, Seeded]]) -> str:
+def _gap_markdown(gaps: dict[tuple[str, str], tuple[Effect, Effect]]) -> str:
     header = ["mixed run", "reverse - forward, nats", "as a share of forward", f"within {MARGIN:.0%}"]
     rows = [
-        [_name(key), cell(nats), cell(share, "+.2%"), coincides(share).value]
+        [_name(key), nats.text(), share.text("+.2%"), coincides(share).value]
         for key, (nats, share) in gaps.items()
     ]
-    return "\n\n".join(
-        ["How far the two directions of a mixed model end apart.", markdown(header, rows), NOTES]
-    )
+    return table("How far the two directions of a mixed model end apart.", header, rows)
 
 
-def _comparisons_markdown(compared: dict[tuple[str, Direction], tuple[Seeded, Seeded]]) -> str:
-    p_values = holm([found.effect.p for found, _ in compared.values()])
+def _comparisons_markdown(compared: dict[tuple[str, Direction], tuple[Effect, Effect]]) -> str:
+    p_values = corrected({key: nats for key, (nats, _) in compared.items()})
     header = [
         "mixed run, English",
         "direction",
@@ -262,11 +236,17 @@ def _comparisons_markdown(compared: dict[tuple[str, Direction], tuple[Seeded, Se
         "p after Holm",
     ]
     rows = [
-        [NAMES[arm], direction.value, cell(found), cell(share, "+.2%"), f"{p:.2g}"]
-        for ((arm, direction), (found, share)), p in zip(compared.items(), p_values, strict=True)
+        [
+            FROM_SCRATCH[arm],
+            direction.value,
+            nats.text(),
+            share.text("+.2%"),
+            f"{p_values[arm, direction]:.2g}",
+        ]
+        for (arm, direction), (nats, share) in compared.items()
     ]
     about = "What a mixed model loses against a model of one direction; above 0 the specialist is better."
-    return "\n\n".join([about, markdown(header, rows), NOTES])
+    return table(about, header, rows)
 
 
 STUDY = Study(

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from revlm.studies.pages import RECORDS, RESULTS, Page, claims
-from revlm.studies.study import Finding, Verdict
+from revlm.studies.study import Finding
+from revlm.studies.verdicts import Verdict
 
 MARKS = {Verdict.REPRODUCED: "yes", Verdict.NOT: "no", Verdict.UNCLEAR: "unclear"}
 STYLE = """

@@ -8,58 +8,38 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from revlm.markup import markdown
-from revlm.measures.crossing import ALL, FIRST
-from revlm.statistics.bootstrap import holm
-from revlm.statistics.correlations import correlation, correlation_text
-from revlm.studies.intersection_pictures import (
-    NAMES,
-    NEVER,
-    PAIR,
-    crosses,
-    domains_of,
-    pair_figure,
-    same_tokens_figure,
-)
+from revlm.measures.crossing import ALL, FIRST, rule_text
+from revlm.statistics.correlations import correlation
+from revlm.statistics.effect import FEWEST_SEEDS, Effect
+from revlm.studies.arms import MARKOV, PAIR, READERS
+from revlm.studies.crossings import crosses, crosses_nowhere, domains_of, rule_of
+from revlm.studies.effects import corrected, pick, seeded, with_s
+from revlm.studies.intersection_pictures import pair_figure, same_tokens_figure
 from revlm.studies.records import Records
-from revlm.studies.study import (
-    FEWEST_SEEDS,
-    NOTES,
-    Finding,
-    Results,
-    Seeded,
-    Study,
-    Verdict,
-    cell,
-    pick,
-    said,
-    seeded,
-    within,
-)
+from revlm.studies.study import Finding, Results, Study, table
+from revlm.studies.verdicts import Verdict, within
 
-# Mixed models of text whose two curves are one in truth.
-NULL = "from_scratch_mixed_markov"
 WINDOWS = {ALL: "all windows", FIRST: "windows that begin their document"}
 # In more domains than this share, and it is said of domains.
 MOST = 2 / 3
 # Nats per token, about 1% of the loss: a difference within it counts as none.
 MARGIN = 0.05
-CROSSING_NOTES = (
-    "Each seed: position [95% interval over documents]; `never` is censored at the window. A crossing is the first position "
-    "from which the reverse curve, smoothed over 9 positions, is at or below the forward curve for 8. Curves are weighted by tokens."
-)
 
 
 def render(records: Records) -> Results:
     """Tables, pictures and findings."""
     curves, crossings = records["curves.parquet"], records["crossings.csv"]
+    smoothing, hold = rule_of(crossings)
+    notes = (
+        "Each seed: position [95% interval over documents]; `never` is censored at the window. A crossing is "
+        f"{rule_text(smoothing, hold)}. Curves are weighted by tokens."
+    )
     # Of the null control only the crossings are shown.
-    null, crossings = pick(crossings, arm=NULL), crossings[crossings["arm"] != NULL]
-    documents = records["documents.parquet"]
-    documents = documents[documents["arm"] != NULL]
-    documents = documents.assign(s=documents["nll_forward"] - documents["nll_reverse"])
-    contexts = with_difference(records["contexts.parquet"])
-    same = {arm: by_context(pick(contexts, arm=arm)) for arm in NAMES if (contexts["arm"] == arm).any()}
+    null, crossings = pick(crossings, arm=MARKOV), crossings[crossings["arm"] != MARKOV]
+    documents = with_s(records["documents.parquet"])
+    documents = documents[documents["arm"] != MARKOV]
+    contexts = comparable(records["contexts.parquet"])
+    same = {arm: by_context(pick(contexts, arm=arm)) for arm in READERS if (contexts["arm"] == arm).any()}
     findings = [_crossing(crossings), _agrees(pick(crossings, windows=ALL), documents)]
     findings += [_same_tokens(arm, found) for arm, found in same.items()]
     if len(null):
@@ -67,15 +47,15 @@ def render(records: Records) -> Results:
     return Results(
         findings=findings,
         tables={
-            "crossings": _crossings(crossings),
+            "crossings": _crossings(crossings, notes),
             "s": _s(documents),
             "contexts": _contexts(same),
-            "null": _null_markdown(null),
+            "null": _null_markdown(null, notes),
         },
         figures={
             **{
                 "curves" if windows == ALL else f"curves_{windows}": (
-                    pair_figure(pick(curves, arm=PAIR, windows=windows), pick(crossings, arm=PAIR, windows=windows)),
+                    pair_figure(pick(curves, arm=PAIR, windows=windows), pick(crossings, arm=PAIR, windows=windows), smoothing),
                     f"Loss by position and domain, forward and reverse, over {name}.",
                 )
                 for windows, name in WINDOWS.items()
@@ -85,24 +65,18 @@ def render(records: Records) -> Results:
     )  # fmt: skip
 
 
-def with_difference(contexts: pd.DataFrame) -> pd.DataFrame:
-    """Contexts with forward minus reverse, at every second length.
+def comparable(contexts: pd.DataFrame) -> pd.DataFrame:
+    """Contexts at every second length, where the same tokens are measured.
 
     Lengths between lie halfway between the windows' steps and are measured on other tokens.
     """
     lengths = sorted(set(contexts["context"]))[::2]
-    kept = contexts[contexts["context"].isin(lengths)]
-    return kept.assign(difference=kept["nll_forward"] - kept["nll_reverse"])
+    return contexts[contexts["context"].isin(lengths)]
 
 
-def by_context(contexts: pd.DataFrame) -> dict[int, Seeded]:
+def by_context(contexts: pd.DataFrame) -> dict[int, Effect]:
     """Forward minus reverse loss of the same tokens, by context length, in nats per token."""
-    return {int(k): seeded(rows, "difference") for k, rows in contexts.groupby("context")}
-
-
-def crosses_nowhere(row: Mapping[str, Any]) -> bool:
-    """Whether its curves clearly do not: never in almost all resamples, or from the start in them."""
-    return bool(row["share_never"] >= 1 - NEVER or row["high"] == 0)
+    return {int(k): seeded(rows, "s") for k, rows in with_s(contexts).groupby("context")}
 
 
 def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
@@ -114,7 +88,7 @@ def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
 
 def _crossing(crossings: pd.DataFrame) -> Finding:
     parts, shares, lacking = [], [], []
-    for arm, name in NAMES.items():
+    for arm, name in READERS.items():
         always = []
         for windows in WINDOWS:
             rows = pick(crossings, arm=arm, windows=windows)
@@ -164,7 +138,7 @@ def _single(crossings: pd.DataFrame) -> str:
     return f"Without intervals they would seem to, at {positions.min():.0f} to {positions.max():.0f} tokens."
 
 
-def _null_markdown(crossings: pd.DataFrame) -> str:
+def _null_markdown(crossings: pd.DataFrame, notes: str) -> str:
     """A row a seed."""
     rows = [
         [
@@ -174,43 +148,41 @@ def _null_markdown(crossings: pd.DataFrame) -> str:
         for seed, part in crossings.groupby("seed")
     ]
     about = "Where the curves of mixed models of a Markov chain cross: in truth both directions are equally easy at every position."
-    return "\n\n".join([about, markdown(["seed", *WINDOWS.values()], rows), CROSSING_NOTES])
+    return table(about, ["seed", *WINDOWS.values()], rows, notes)
 
 
 def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
     parts, found = [], []
-    for arm, name in NAMES.items():
+    for arm, name in READERS.items():
         ranks = crossing_ranks(pick(crossings, arm=arm))
         s = documents[documents["arm"] == arm].groupby("domain")["s"].mean()
         both = pd.concat([ranks, s], axis=1, join="inner")
         if len(set(both["place"])) > 1:
             r = correlation(both["place"], both["s"])
             found.append(r)
-            parts.append(f"{name}: {correlation_text(r)} domains")
-    clear = [r for r in found if r.high is not None and r.high < 0]
-    against = [r for r in found if r.low is not None and r.low > 0]
-    verdict = Verdict.NOT if against else Verdict.UNCLEAR
+            parts.append(f"{name}: {r.text(counts='none')} n={r.n} domains")
+    sides = {r.apart for r in found}
+    verdict = Verdict.NOT if 1 in sides else Verdict.UNCLEAR
     return Finding(
         claim="An earlier crossing goes with a higher S, over domains.",
         place="follows from the paper's reading of both; made of the same curves, so some of it is arithmetic",
-        verdict=Verdict.REPRODUCED if found and len(clear) == len(found) else verdict,
+        verdict=Verdict.REPRODUCED if sides == {-1} else verdict,
         measured="Spearman's r of crossing and mean S: " + ("; ".join(parts) or "not defined") + ".",
     )
 
 
-def _same_tokens(arm: str, found: dict[int, Seeded]) -> Finding:
+def _same_tokens(arm: str, found: dict[int, Effect]) -> Finding:
     # Without any context there is no left and no right.
     found = {k: value for k, value in found.items() if k > 0}
-    p_values = dict(zip(found, holm([value.effect.p for value in found.values()]), strict=True))
-    sides = [value.side(p_values[k]) for k, value in found.items()]
+    sides = [found[k].side(p) for k, p in corrected(found).items()]
     last = max(found)
     longest = found[last]
     return Finding(
-        claim=f"At equal context length, a token is as easy given its left as given its right ({NAMES[arm]}).",
+        claim=f"At equal context length, a token is as easy given its left as given its right ({READERS[arm]}).",
         place="ours: the two curves at one position speak of different tokens",
         verdict=within(longest, MARGIN),
         measured=(
-            f"Loss given the left minus loss given the right, at {last} tokens: {said(longest)} nats ({MARGIN} or less would "
+            f"Loss given the left minus loss given the right, at {last} tokens: {longest.text(counts='sentence')} nats ({MARGIN} or less would "
             f"do); {_sides(sides)}."
         ),
     )
@@ -222,8 +194,8 @@ def _sides(sides: list[int]) -> str:
     return f"of {len(sides)} lengths the right tells more at {sides.count(1)}, the left at {sides.count(-1)}"
 
 
-def _crossings(crossings: pd.DataFrame) -> str:
-    columns = [(arm, windows) for arm in NAMES for windows in WINDOWS]
+def _crossings(crossings: pd.DataFrame, notes: str) -> str:
+    columns = [(arm, windows) for arm in READERS for windows in WINDOWS]
     rows = [
         [
             "all domains" if domain == ALL else domain,
@@ -239,21 +211,19 @@ def _crossings(crossings: pd.DataFrame) -> str:
     ]
     resamples = ", ".join(f"{count:,}" for count in sorted(set(crossings["resamples"])))
     counted = f"Intervals and shares of crossings: {resamples} resamples of documents."
-    header = ["text", *(f"{NAMES[arm]}, {WINDOWS[windows]}" for arm, windows in columns)]
-    return "\n\n".join(
-        ["Where the curves cross, by seed.", markdown(header, rows), f"{CROSSING_NOTES} {counted}"]
-    )
+    header = ["text", *(f"{READERS[arm]}, {WINDOWS[windows]}" for arm, windows in columns)]
+    return table("Where the curves cross, by seed.", header, rows, f"{notes} {counted}")
 
 
 def _s(documents: pd.DataFrame) -> str:
     lines = []
     for domain in domains_of(documents):
         part = documents if domain == ALL else pick(documents, domain=domain)
-        read = [pick(part, arm=arm) for arm in NAMES]
-        cells = [cell(seeded(rows, "s", weights=None)) if len(rows) else "" for rows in read]
+        read = [pick(part, arm=arm) for arm in READERS]
+        cells = [seeded(rows, "s", weights=None).text() if len(rows) else "" for rows in read]
         lines.append(["all domains" if domain == ALL else domain, *cells])
     about = "Mean S (forward minus reverse loss; above 0 reverse is easier), nats per token, each document counting alike."
-    return "\n\n".join([about, markdown(["text", *NAMES.values()], lines), NOTES])
+    return table(about, ["text", *READERS.values()], lines)
 
 
 def _position(row: Mapping[str, Any]) -> str:
@@ -264,16 +234,14 @@ def _position(row: Mapping[str, Any]) -> str:
     return f"{row['position']:.0f} [{row['low']:.0f}, {high}] ({never}n={row['num_documents']})"
 
 
-def _contexts(same: dict[str, dict[int, Seeded]]) -> str:
+def _contexts(same: dict[str, dict[int, Effect]]) -> str:
     rows = [
-        [NAMES[arm], str(k), cell(value), f"{p:.2g}"]
+        [READERS[arm], str(k), found[k].text(), f"{p:.2g}"]
         for arm, found in same.items()
-        for (k, value), p in zip(
-            found.items(), holm([value.effect.p for value in found.values()]), strict=True
-        )
+        for k, p in corrected(found).items()
     ]
     about = "Loss of a token given k tokens on its left, minus its loss given k on its right; nats per token."
-    return "\n\n".join([about, markdown(["models", "k", "left - right", "p after Holm"], rows), NOTES])
+    return table(about, ["models", "k", "left - right", "p after Holm"], rows)
 
 
 STUDY = Study(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -13,31 +10,22 @@ from matplotlib.figure import Figure
 from revlm.direction import Direction
 from revlm.measures.crossing import ALL, smooth
 from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
-from revlm.studies.study import Seeded, pick
+from revlm.statistics.effect import Effect
+from revlm.studies.arms import READERS
+from revlm.studies.crossings import crosses, domains_of
+from revlm.studies.effects import pick
 
-MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
-NAMES = {MIXED: "mixed model", PAIR: "forward model and reverse model"}
-SMOOTHING = 9
-# More resamples without a crossing than this, and a crossing is not taken for one.
-NEVER = 0.05
 COLUMNS = 4
 
 
-def crosses(row: Mapping[str, Any]) -> bool:
-    """Whether a domain's curves cross for one seed: in almost all resamples, and behind position 0.
+def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame, smoothing: int) -> Figure:
+    """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked.
 
-    At 0 the reverse curve is at or below the forward one from the start, and nothing crosses.
+    Args:
+        curves: of the pair.
+        crossings: of the pair.
+        smoothing: positions over which the lines are averaged.
     """
-    return bool(row["share_never"] <= NEVER and row["low"] > 0)
-
-
-def domains_of(rows: pd.DataFrame) -> list[str]:
-    """All together first, then each."""
-    return [ALL, *sorted(set(rows["domain"]) - {ALL})]
-
-
-def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
-    """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked."""
     domains, seeds = domains_of(curves), curves["seed"].nunique()
     rows = -(-len(domains) // COLUMNS)
     with mpl.rc_context(STYLE):
@@ -51,7 +39,7 @@ def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
                 nll = (mean.apply(lambda part: np.average(part["nll"], weights=part["count"]))).to_numpy(
                     float
                 )
-                smoothed = smooth(nll[None], SMOOTHING, count[None])[0]
+                smoothed = smooth(nll[None], smoothing, count[None])[0]
                 # The ends too, where fewer positions are averaged: crossings are found on this line.
                 axes.plot(
                     np.arange(len(smoothed)),
@@ -77,14 +65,14 @@ def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame) -> Figure:
         figure.supylabel("loss, nats per token", fontsize=9)
         figure.supxlabel(
             f"tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of {seeds} seeds, smoothed over "
-            f"{SMOOTHING} positions. Each panel has its own scale.\nDotted: where they cross behind position 0, a line a seed; pale "
+            f"{smoothing} positions. Each panel has its own scale.\nDotted: where they cross behind position 0, a line a seed; pale "
             "where the 95% interval over documents reaches position 0 or never.",
             x=0.01, ha="left", fontsize=8, color=NEUTRAL,
         )  # fmt: skip
     return figure
 
 
-def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]]) -> Figure:
+def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Effect]]) -> Figure:
     """Losses of the same tokens over context length, and their difference, a column an arm."""
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(5.4 * len(same), 4.9), layout="constrained")
@@ -98,14 +86,15 @@ def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Seeded]
                     linewidth=2, label={"forward": "given its left", "reverse": "given its right"}[direction.value],
                 )  # fmt: skip
             chart.legend(frameon=False)
-            chart.set_title(NAMES[arm], loc="left", fontweight="bold", fontsize=10)
+            chart.set_title(READERS[arm], loc="left", fontweight="bold", fontsize=10)
             chart.set_ylabel("loss, nats per token")
             k = list(found)
-            strip.fill_between(
-                k, [found[c].effect.low or 0 for c in k], [found[c].effect.high or 0 for c in k], color=NEUTRAL, alpha=0.25,
-                linewidth=0,
-            )  # fmt: skip
-            strip.plot(k, [found[c].effect.value for c in k], color=NEUTRAL, linewidth=2)
+            low, high = (
+                [effect.low or 0 for effect in found.values()],
+                [effect.high or 0 for effect in found.values()],
+            )
+            strip.fill_between(k, low, high, color=NEUTRAL, alpha=0.25, linewidth=0)
+            strip.plot(k, [effect.value for effect in found.values()], color=NEUTRAL, linewidth=2)
             strip.axhline(0, color=NEUTRAL, linewidth=0.8)
             strip.set_ylabel("left minus right")
             strip.set_xlabel("context length, tokens")

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from revlm.markup import markdown
-from revlm.studies.study import (
-    NOTES,
-    OURS,
-    Finding,
-    Seeded,
-    Verdict,
-    cell,
-    judged,
-    said,
-    seeded,
-    share_of,
-    within,
-    worst,
-)
+from revlm.statistics.effect import Effect
+from revlm.studies.effects import seeded, share_of, with_s
+from revlm.studies.study import Finding, table
+from revlm.studies.verdicts import OURS, Verdict, judged, within, worst
 
 # Sets of scores: control_<data>, of models of that data.
 SET = "control_"
@@ -32,13 +21,13 @@ KNOWN = {
 }
 
 
-def shares(documents: pd.DataFrame) -> dict[str, Seeded]:
+def shares(documents: pd.DataFrame) -> dict[str, Effect]:
     """data= -> S as a share of the forward loss."""
     found = {}
     for name in KNOWN:
         rows = documents[documents["set"] == f"{SET}{name}"]
         if len(rows):
-            found[name] = share_of(rows.assign(s=_s(rows)), "s", "nll_forward")
+            found[name] = share_of(with_s(rows), "s", "nll_forward")
     return found
 
 
@@ -47,7 +36,9 @@ def control_findings(documents: pd.DataFrame) -> list[Finding]:
     found = shares(documents)
     if not found:
         return []
-    numbers = "; ".join(f"{KNOWN[name][0]} {said(share, '+.2%')}" for name, share in found.items())
+    numbers = "; ".join(
+        f"{KNOWN[name][0]} {share.text('+.2%', counts='sentence')}" for name, share in found.items()
+    )
     return [
         Finding(
             claim=f"Null controls: S is within {MARGIN:.0%} of the loss where it is 0 by construction, and below 0 where forward is easier.",
@@ -63,12 +54,10 @@ def controls_markdown(documents: pd.DataFrame) -> str:
     found = shares(documents)
     rows = []
     for name, share in found.items():
-        part = documents[documents["set"] == f"{SET}{name}"]
-        losses = [cell(seeded(part, loss), ".3f") for loss in ("nll_forward", "nll_reverse")]
-        s = cell(seeded(part.assign(s=_s(part)), "s"))
-        rows.append(
-            [KNOWN[name][0], KNOWN[name][1], *losses, s, cell(share, "+.2%"), OURS[_judge(name, share)]]
-        )
+        part = with_s(documents[documents["set"] == f"{SET}{name}"])
+        losses = [seeded(part, loss).text(".3f") for loss in ("nll_forward", "nll_reverse")]
+        s, outcome = seeded(part, "s").text(), OURS[_judge(name, share)]
+        rows.append([*KNOWN[name], *losses, s, share.text("+.2%"), outcome])
     header = [
         "text",
         "S by construction",
@@ -79,13 +68,8 @@ def controls_markdown(documents: pd.DataFrame) -> str:
         "as it should be",
     ]
     about = "Mixed models of text whose S is known beforehand, on documents held out."
-    return "\n\n".join([about, markdown(header, rows), NOTES])
+    return table(about, header, rows)
 
 
-def _judge(name: str, share: Seeded) -> Verdict:
+def _judge(name: str, share: Effect) -> Verdict:
     return judged(-share.side()) if name == "arrow" else within(share, MARGIN)
-
-
-def _s(rows: pd.DataFrame) -> pd.Series:
-    s: pd.Series = rows["nll_forward"] - rows["nll_reverse"]
-    return s

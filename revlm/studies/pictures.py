@@ -24,7 +24,7 @@ from revlm.pages.drawing import (
     token_ticks,
     zero_line,
 )
-from revlm.studies.study import Seeded
+from revlm.statistics.effect import Effect
 
 DOT = "#0072B2"
 PERCENT = 100.0
@@ -74,7 +74,7 @@ def training_figure(
 
 
 def dots_figure(
-    rows: Sequence[tuple[str, Seeded]],
+    rows: Sequence[tuple[str, Effect]],
     *,
     x_title: str,
     scale: float = 1.0,
@@ -111,10 +111,10 @@ def dots_figure(
         axes.set_xlabel(x_title)
         unit = "%" if scale == PERCENT else ""
         band = "" if margin is None else f"Grey: within {scale * margin:g}{unit}. "
-        ticks = " Ticks: seeds." if any(len(found.by_seed) > 1 for _, found in rows) else ""
+        ticks = " Ticks: seeds." if any(len(found.seeds) > 1 for _, found in rows) else ""
         # Of the figure, not of the axes: those may be narrow beside long names.
         figure.suptitle(
-            f"{band}Dots: mean, with 95% intervals over {counted} (n={_range(found.effect.n for _, found in rows)}).{ticks}",
+            f"{band}Dots: mean, with 95% intervals over {counted} (n={_range(found.n for _, found in rows)}).{ticks}",
             x=0.01,
             ha="left",
             fontsize=8,
@@ -123,7 +123,7 @@ def dots_figure(
     return figure
 
 
-def draw_effect(axes: Axes, found: Seeded, place: float, colour: str, scale: float = 1.0) -> None:
+def draw_effect(axes: Axes, found: Effect, place: float, colour: str, scale: float = 1.0) -> None:
     """One effect as a dot with its interval, seeds as ticks.
 
     Args:
@@ -133,10 +133,10 @@ def draw_effect(axes: Axes, found: Seeded, place: float, colour: str, scale: flo
         colour: of dot and interval.
         scale: what values are multiplied by.
     """
-    effect, seeds = found.effect, [scale * value for value in found.by_seed.values()]
-    if effect.low is not None and effect.high is not None:
-        axes.plot([scale * effect.low, scale * effect.high], [place] * 2, color=colour, linewidth=2)
-    axes.plot(scale * effect.value, place, "o", color=colour, markersize=6)
+    seeds = [scale * value for value in found.seeds.values()]
+    if found.low is not None and found.high is not None:
+        axes.plot([scale * found.low, scale * found.high], [place] * 2, color=colour, linewidth=2)
+    axes.plot(scale * found.value, place, "o", color=colour, markersize=6)
     if len(seeds) > 1:
         axes.plot(seeds, [place] * len(seeds), "|", color="black", markersize=9)
 

@@ -5,25 +5,13 @@ from __future__ import annotations
 import pandas as pd
 
 from revlm.direction import Direction
-from revlm.markup import markdown
-from revlm.statistics.bootstrap import holm
+from revlm.statistics.effect import ALPHA, Effect
+from revlm.studies.arms import LANGUAGES
+from revlm.studies.effects import corrected, paired, pick, seeded, with_gap
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
-from revlm.studies.study import (
-    ALPHA,
-    LANGUAGES,
-    NOTES,
-    Finding,
-    Results,
-    Seeded,
-    Study,
-    Verdict,
-    cell,
-    paired,
-    pick,
-    seeded,
-    short,
-)
+from revlm.studies.study import Finding, Results, Study, table
+from revlm.studies.verdicts import Verdict, judged
 
 # The set of documents that stand beside copies of themselves, and the copy that is read.
 SHUFFLED, COPY = "shuffled", "word_shuffle/3"
@@ -32,8 +20,7 @@ ALL = "all of English"
 
 def render(records: Records) -> Results:
     """Tables, pictures and findings, for every model there."""
-    documents = records["documents.parquet"]
-    documents = documents.assign(gap=documents["nll_reverse"] - documents["nll_forward"])
+    documents = with_gap(records["documents.parquet"])
     plain = documents[documents["set"] != SHUFFLED]
     gaps = {str(model): by_domain(rows, "gap") for model, rows in plain.groupby("arm")}
     orders = {str(model): order_used(pick(documents, arm=model)) for model in gaps}
@@ -60,7 +47,7 @@ def render(records: Records) -> Results:
     )
 
 
-def by_domain(rows: pd.DataFrame, value: str) -> dict[str, Seeded]:
+def by_domain(rows: pd.DataFrame, value: str) -> dict[str, Effect]:
     """A column's mean over all of English, then by English domain, then by other languages."""
     english = pick(rows, language="en")
     found = {ALL: seeded(english, value)}
@@ -72,7 +59,7 @@ def by_domain(rows: pd.DataFrame, value: str) -> dict[str, Seeded]:
     return found
 
 
-def order_used(documents: pd.DataFrame) -> dict[str, Seeded]:
+def order_used(documents: pd.DataFrame) -> dict[str, Effect]:
     """What order is worth: losses against the forward loss of the same text with its words shuffled."""
     rows = pick(documents, set=SHUFFLED)
     clean, copies = pick(rows, label="clean"), pick(rows, label=COPY)
@@ -80,23 +67,18 @@ def order_used(documents: pd.DataFrame) -> dict[str, Seeded]:
     found = {}
     for direction in Direction:
         losses = [clean.assign(loss=clean[f"nll_{direction}"]), beside.assign(loss=beside["nll_forward"])]
-        both = (
-            paired(pd.concat(losses), {"arm": str(clean["arm"].iloc[0])}, {"arm": SHUFFLED}, "loss")
-            if len(clean)
-            else clean
-        )
+        both = paired(pd.concat(losses), str(clean["arm"].iloc[0]), SHUFFLED, "loss") if len(clean) else clean
         if len(both):
             found[direction.value] = seeded(both, "difference")
     return found
 
 
-def _findings(model: str, gaps: dict[str, Seeded], order: dict[str, Seeded]) -> list[Finding]:
-    p_values = dict(zip(gaps, holm([found.effect.p for found in gaps.values()]), strict=True))
-    above = [name for name, found in gaps.items() if (found.effect.low or 0) > 0 and p_values[name] < ALPHA]
-    below = [name for name, found in gaps.items() if (found.effect.high or 0) < 0 and p_values[name] < ALPHA]
+def _findings(model: str, gaps: dict[str, Effect], order: dict[str, Effect]) -> list[Finding]:
+    told = {name: gaps[name].apart for name, p in corrected(gaps).items() if p < ALPHA}
+    above, below = ([name for name, side in told.items() if side == sign] for sign in (1, -1))
     whole = gaps[ALL]
     groups = [found for name, found in gaps.items() if name != ALL]
-    least, most = (pick_of(found.effect.value for found in groups) for pick_of in (min, max))
+    least, most = (pick_of(found.value for found in groups) for pick_of in (min, max))
     findings = [
         Finding(
             claim=f"A public pretrained model reads reversed text far worse than forward text ({model}).",
@@ -107,56 +89,49 @@ def _findings(model: str, gaps: dict[str, Seeded], order: dict[str, Seeded]) -> 
             if below
             else Verdict.UNCLEAR,
             measured=(
-                f"Reverse is {short(whole.effect, '+.2f')} nats per token above forward over English "
-                f"(n={whole.effect.n:,}); above it in {len(above) - (ALL in above)} of {len(groups)} domains and languages after "
+                f"Reverse is {whole.text('+.2f', counts='none')} nats per token above forward over English "
+                f"(n={whole.n:,}); above it in {len(above) - (ALL in above)} of {len(groups)} domains and languages after "
                 f"Holm, from {least:+.2f} to {most:+.2f} nats. One model: no seeds."
             ),
         )
     ]
     if "reverse" in order:
-        effect = order["reverse"].effect
-        low, high = effect.low or 0.0, effect.high or 0.0
-        verdict = Verdict.REPRODUCED if low > 0 else Verdict.NOT if high < 0 else Verdict.UNCLEAR
+        effect = order["reverse"]
         findings.append(
             Finding(
                 claim=f"Reversed text is no easier for it than the same words shuffled ({model}).",
                 place='ours: what "cannot read" means, against a null control',
-                verdict=verdict,
+                verdict=judged(effect.apart),
                 measured=(
-                    f"Reverse minus shuffled: {short(effect, '+.2f')} nats per token (n={effect.n:,}); forward minus "
-                    f"shuffled: {short(order['forward'].effect, '+.2f')}."
+                    f"Reverse minus shuffled: {effect.text('+.2f', counts='none')} nats per token (n={effect.n:,}); forward minus "
+                    f"shuffled: {order['forward'].text('+.2f', counts='none')}."
                 ),
             )
         )
     return findings
 
 
-def _gaps(gaps: dict[str, dict[str, Seeded]]) -> str:
+def _gaps(gaps: dict[str, dict[str, Effect]]) -> str:
     rows = [
-        [model, name, cell(found), f"{p:.2g}"]
+        [model, name, found_by[name].text(), f"{p:.2g}"]
         for model, found_by in gaps.items()
-        for (name, found), p in zip(
-            found_by.items(), holm([found.effect.p for found in found_by.values()]), strict=True
-        )
+        for name, p in corrected(found_by).items()
     ]
     about = "Reverse minus forward loss, nats per token."
-    return "\n\n".join([about, markdown(["model", "text", "reverse - forward", "p after Holm"], rows), NOTES])
+    return table(about, ["model", "text", "reverse - forward", "p after Holm"], rows)
 
 
 def _losses(plain: pd.DataFrame) -> str:
     rows = []
     for model, part in plain.groupby("arm"):
         forward, reverse = by_domain(part, "nll_forward"), by_domain(part, "nll_reverse")
-        rows += [
-            [str(model), name, cell(forward[name], ".2f"), cell(reverse[name], ".2f")] for name in forward
-        ]
-    about = "Losses, nats per token."
-    return "\n\n".join([about, markdown(["model", "text", "forward", "reverse"], rows), NOTES])
+        rows += [[str(model), name, forward[name].text(".2f"), reverse[name].text(".2f")] for name in forward]
+    return table("Losses, nats per token.", ["model", "text", "forward", "reverse"], rows)
 
 
-def _orders(orders: dict[str, dict[str, Seeded]]) -> str:
+def _orders(orders: dict[str, dict[str, Effect]]) -> str:
     rows = [
-        [model, direction, cell(found)]
+        [model, direction, found.text()]
         for model, found_by in orders.items()
         for direction, found in found_by.items()
     ]
@@ -164,9 +139,7 @@ def _orders(orders: dict[str, dict[str, Seeded]]) -> str:
         "English documents against the same documents with their words shuffled, read forward; below 0 the order of "
         "words helps."
     )
-    return "\n\n".join(
-        [about, markdown(["model", "direction", "loss - loss of shuffled words"], rows), NOTES]
-    )
+    return table(about, ["model", "direction", "loss - loss of shuffled words"], rows)
 
 
 STUDY = Study(

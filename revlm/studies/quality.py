@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.figure import Figure
 
-from revlm.markup import markdown
 from revlm.pages.drawing import NEUTRAL, STYLE
-from revlm.statistics.bootstrap import holm
 from revlm.statistics.correlations import partial_correlation
+from revlm.statistics.effect import Effect
 from revlm.statistics.ranks import RESAMPLES, partial_rank_effect
+from revlm.studies.arms import DOUBLE_EN
+from revlm.studies.arms import READERS_BRIEFLY as MODELS
+from revlm.studies.effects import corrected
 from revlm.studies.null_controls import control_findings, controls_markdown
 from revlm.studies.pictures import draw_effect
 from revlm.studies.quality_measures import (
@@ -21,8 +24,6 @@ from revlm.studies.quality_measures import (
     CONTROLS,
     KINDS,
     LEVELS,
-    MIXED,
-    MODELS,
     PAIRED,
     SETS,
     against_clean,
@@ -34,7 +35,8 @@ from revlm.studies.quality_measures import (
     with_measures,
 )
 from revlm.studies.records import Records
-from revlm.studies.study import NOTES, Finding, Results, Seeded, Study, Verdict, cell, short
+from revlm.studies.study import Finding, Results, Study, table
+from revlm.studies.verdicts import Verdict
 
 COLOURS_OF = {"s": "#D55E00", "crossing": "#CC79A7"}
 CELL_NOTES = (
@@ -79,7 +81,7 @@ def render(records: Records) -> Results:
     )  # fmt: skip
 
 
-def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Figure:
+def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Effect]]) -> Figure:
     """A panel a kind of damage, a row a measure: both arms in S and crossing, one elsewhere."""
     shown = [(arm, measure) for measure in ("s", "crossing") for arm in wins]
     shown += [(next(iter(wins)), measure) for measure in BETTER if measure not in {"s", "crossing"}]
@@ -93,14 +95,8 @@ def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Figure
                 colour = COLOURS_OF.get(measure, "#0072B2")
                 for level in lesser:
                     if (kind, level, measure) in wins[arm]:
-                        axes.plot(
-                            wins[arm][kind, level, measure].effect.value,
-                            row,
-                            "o",
-                            color=colour,
-                            markersize=4,
-                            alpha=0.3,
-                        )
+                        value = wins[arm][kind, level, measure].value
+                        axes.plot(value, row, "o", color=colour, markersize=4, alpha=0.3)
                 if (kind, worst_level, measure) in wins[arm]:
                     draw_effect(axes, wins[arm][kind, worst_level, measure], row, colour)
             axes.set_title(title, fontsize=9, fontweight="bold", loc="left")
@@ -114,24 +110,24 @@ def ladder_figure(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> Figure
         grid[0].invert_yaxis()
         figure.supxlabel(
             "Chance that a clean text has the better value than its damaged copy: 1 always, 0.5 a coin toss, 0 always wrong. Dots: worst "
-            f"level, with 95% intervals over documents; ticks: {max((v.seeds for found in wins.values() for v in found.values()), default=0)} seeds; "
+            f"level, with 95% intervals over documents; ticks: {max((len(v.seeds) for found in wins.values() for v in found.values()), default=0)} seeds; "
             "pale: the two lesser levels.",
             x=0.01, ha="left", fontsize=8, color=NEUTRAL,
         )  # fmt: skip
     return figure
 
 
-def _told(found: Sequence[Seeded]) -> tuple[int, int]:
+def _told(found: Mapping[str, Effect]) -> tuple[int, int]:
     """How many point the right way and how many the wrong way, after Holm and over seeds."""
-    sides = [v.side(p) for v, p in zip(found, holm([v.effect.p for v in found]), strict=True)]
+    sides = [found[name].side(p) for name, p in corrected(found).items()]
     return sides.count(1), sides.count(-1)
 
 
-def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, claim: str) -> Finding:
+def _ladder(wins: dict[str, dict[tuple[str, int, str], Effect]], measure: str, claim: str) -> Finding:
     parts, verdicts = [], []
     for arm, found in wins.items():
         worst_damage = {KINDS[kind]: found[kind, 3, measure] for kind in KINDS if (kind, 3, measure) in found}
-        right, wrong = _told(list(worst_damage.values()))
+        right, wrong = _told(worst_damage)
         whole = right == len(KINDS)
         verdicts.append(Verdict.REPRODUCED if whole else Verdict.NOT if wrong else Verdict.UNCLEAR)
         parts.append(
@@ -147,24 +143,24 @@ def _ladder(wins: dict[str, dict[tuple[str, int, str], Seeded]], measure: str, c
     )
 
 
-def _from_to(found: dict[str, Seeded], form: str) -> str:
+def _from_to(found: dict[str, Effect], form: str) -> str:
     """The lowest and the highest of several effects, by name, with how much they rest on."""
-    low, high = (end(found, key=lambda name: found[name].effect.value) for end in (min, max))
-    counted = ", ".join(f"n={found[name].effect.n:,}" for name in dict.fromkeys((low, high)))
+    low, high = (end(found, key=lambda name: found[name].value) for end in (min, max))
+    counted = ", ".join(f"n={found[name].n:,}" for name in dict.fromkeys((low, high)))
     return (
-        f"from {short(found[low].effect, form)} ({low}) to {short(found[high].effect, form)} ({high}; {counted}, "
-        f"{found[low].seeds} seeds)"
+        f"from {found[low].text(form, counts='none')} ({low}) to {found[high].text(form, counts='none')} ({high}; {counted}, "
+        f"{len(found[low].seeds)} seeds)"
     )
 
 
-def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
+def _labelled(areas: dict[tuple[str, str], Effect]) -> list[Finding]:
     found = {name: areas[name, "s"] for name in SETS if (name, "s") in areas}
     if not found:
         return []
-    right, wrong = _told(list(found.values()))
+    right, wrong = _told(found)
     verdict = Verdict.REPRODUCED if right == len(found) else Verdict.NOT if wrong else Verdict.UNCLEAR
     numbers = "; ".join(
-        f"{SETS[name][0]} above {SETS[name][1]} {short(v.effect, '.2f')} (n={v.effect.n:,}, {v.seeds} seeds)"
+        f"{SETS[name][0]} above {SETS[name][1]} {v.text('.2f', counts='none')} (n={v.n:,}, {len(v.seeds)} seeds)"
         for name, v in found.items()
     )
     return [
@@ -177,11 +173,11 @@ def _labelled(areas: dict[tuple[str, str], Seeded]) -> list[Finding]:
     ]
 
 
-def _beyond(compared: dict[str, dict[str, tuple[str, Seeded]]]) -> Finding:
+def _beyond(compared: dict[str, dict[str, tuple[str, Effect]]]) -> Finding:
     parts, told = [], []
     for arm, found in compared.items():
         effects = {KINDS[kind]: effect for kind, (_, effect) in found.items()}
-        told.append(_told(list(effects.values())))
+        told.append(_told(effects))
         parts.append(f"{MODELS[arm]}: {_from_to(effects, '+.2f')}")
     better = all(right == len(KINDS) for right, _ in told)
     worse = all(wrong == len(KINDS) for _, wrong in told)
@@ -193,31 +189,25 @@ def _beyond(compared: dict[str, dict[str, tuple[str, Seeded]]]) -> Finding:
     )
 
 
-def _beyond_markdown(compared: dict[str, dict[str, tuple[str, Seeded]]]) -> str:
+def _beyond_markdown(compared: dict[str, dict[str, tuple[str, Effect]]]) -> str:
     rows = []
     for kind, title in KINDS.items():
         for arm, found in compared.items():
             if kind in found:
                 usual, effect = found[kind]
-                rows.append([title, MODELS[arm], BETTER[usual][0].split(",")[0], cell(effect, "+.2f")])
+                rows.append([title, MODELS[arm], BETTER[usual][0].split(",")[0], effect.text("+.2f")])
     about = (
         "How much more often S tells a clean text from its copy at the worst level than the usual measure that is best there, each "
         "read in the direction that serves it."
     )
-    return "\n\n".join(
-        [about, markdown(["damage", "models", "best usual measure", "S minus it"], rows), NOTES]
-    )
+    return table(about, ["damage", "models", "best usual measure", "S minus it"], rows)
 
 
-def _cell(found: Seeded | None) -> str:
-    if found is None:
-        return ""
-    values = list(found.by_seed.values())
-    spread = f": {min(values):.2f} to {max(values):.2f}" if len(values) > 1 else ""
-    return f"{short(found.effect, '.2f')} (n={found.effect.n:,}, s={found.seeds}{spread})"
+def _cell(found: Effect | None) -> str:
+    return "" if found is None else found.text(".2f")
 
 
-def _ladder_markdown(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> str:
+def _ladder_markdown(wins: dict[str, dict[tuple[str, int, str], Effect]]) -> str:
     header = [
         "damage",
         "level",
@@ -232,7 +222,7 @@ def _ladder_markdown(wins: dict[str, dict[tuple[str, int, str], Seeded]]) -> str
          *(_cell(first.get((kind, level, measure))) for measure in others)]
         for kind in KINDS for level in LEVELS
     ]  # fmt: skip
-    return "\n\n".join(["Clean text against its damaged copies.", markdown(header, rows), CELL_NOTES])
+    return table("Clean text against its damaged copies.", header, rows, CELL_NOTES)
 
 
 def _domains_markdown(ladders: dict[str, pd.DataFrame]) -> str:
@@ -243,17 +233,17 @@ def _domains_markdown(ladders: dict[str, pd.DataFrame]) -> str:
         for domain in domains for arm, ladder in ladders.items()
     ]  # fmt: skip
     about = "S by domain: clean text against its copies at the worst level."
-    return "\n\n".join([about, markdown(["domain", "models", *KINDS.values()], rows), CELL_NOTES])
+    return table(about, ["domain", "models", *KINDS.values()], rows, CELL_NOTES)
 
 
-def _labelled_markdown(areas: dict[tuple[str, str], Seeded]) -> str:
+def _labelled_markdown(areas: dict[tuple[str, str], Effect]) -> str:
     rows = [
         [name, f"{good} above {bad}", *(_cell(areas.get((name, measure))) for measure in BETTER)]
         for name, (good, bad) in SETS.items() if (name, "s") in areas
     ]  # fmt: skip
     header = ["set", "labels", *(title for title, _ in BETTER.values())]
     about = "Labelled sets, mixed model: inside of pairs (n pairs), and for sms over all pairs of documents (area under the ROC curve)."
-    return "\n\n".join([about, markdown(header, rows), CELL_NOTES])
+    return table(about, header, rows, CELL_NOTES)
 
 
 def _partial_markdown(ladder: pd.DataFrame, labelled: pd.DataFrame) -> str:
@@ -270,13 +260,13 @@ def _partial_markdown(ladder: pd.DataFrame, labelled: pd.DataFrame) -> str:
         if len(some):
             cluster = pair_of(some) if name in PAIRED else some["doc_id"]
             graded = some.assign(quality=(some["label"] == good).astype(float), cluster=cluster)
-            rows.append([name, MODELS[MIXED], *_correlations(graded)])
+            rows.append([name, MODELS[DOUBLE_EN], *_correlations(graded)])
     about = (
         "Rank correlation of S with quality (fewer levels of damage, or the better label): plain, and given forward loss, "
         "tokens, compression, type-token ratio and repeated 3-grams."
     )
     header = ["text", "models", "plain", "given the usual measures"]
-    return "\n\n".join([about, markdown(header, rows), PARTIAL_NOTES])
+    return table(about, header, rows, PARTIAL_NOTES)
 
 
 def _correlations(rows: pd.DataFrame) -> list[str]:
@@ -285,14 +275,16 @@ def _correlations(rows: pd.DataFrame) -> list[str]:
     mean = rows.groupby(["doc_id", "cluster"])[columns].mean().reset_index()
     cells = []
     for controls in ((), CONTROLS):
-        by_seed = {
-            int(seed): partial_correlation(part["s"], part["quality"], [part[name] for name in controls]).r
+        seeds = {
+            int(seed): partial_correlation(
+                part["s"], part["quality"], [part[name] for name in controls]
+            ).value
             for seed, part in rows.groupby("seed")
         }
         effect = partial_rank_effect(
             mean["s"], mean["quality"], [mean[name] for name in controls], mean["cluster"]
         )
-        cells.append(cell(Seeded(effect, by_seed)))
+        cells.append(replace(effect, seeds=seeds).text())
     return cells
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
-from revlm.statistics.bootstrap import RESAMPLES, Effect, auc_effect, bounded, mean_effect
-from revlm.studies.study import Seeded, seeded
+from revlm.statistics.bootstrap import AUC_NULL, RESAMPLES, auc_effect
+from revlm.statistics.effect import Effect
+from revlm.studies.effects import seeded, with_s
 
-MIXED, PAIR = "from_scratch_mixed_double_en", "from_scratch_forward_en+from_scratch_reverse_en"
-MODELS = {PAIR: "forward and reverse model", MIXED: "mixed model"}
 CLEAN = "clean"
 KINDS = {
     "word_shuffle": "words shuffled",
@@ -47,8 +48,7 @@ NEVER = 1e9
 def with_measures(documents: pd.DataFrame) -> pd.DataFrame:
     """Documents with S, the crossing as a rank, the original's id and the damage."""
     names = documents["label"].fillna("").str.split("/", n=1, expand=True).reindex(columns=[0, 1])
-    return documents.assign(
-        s=documents["nll_forward"] - documents["nll_reverse"],
+    return with_s(documents).assign(
         crossing=documents["intersection"].astype("Float64").fillna(NEVER).astype(float),
         original=documents["doc_id"].str.split("#").str[0],
         kind=names[0],
@@ -71,7 +71,7 @@ def against_clean(ladder: pd.DataFrame, kind: str, level: int, measure: str) -> 
     return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["original"])
 
 
-def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
+def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Effect]:
     """(kind, level, measure) -> chance that the clean text has the better value."""
     found = {}
     for kind in KINDS:
@@ -83,15 +83,12 @@ def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Seeded]:
     return found
 
 
-def chance(rows: pd.DataFrame) -> Seeded:
+def chance(rows: pd.DataFrame) -> Effect:
     """Mean win over documents and seeds, resampled by document; blind is 0.5."""
-    effect = bounded(mean_effect(rows["win"], rows["doc_id"], null=0.5), 0, 1)
-    return Seeded(
-        effect, {int(seed): float(part["win"].mean()) for seed, part in rows.groupby("seed")}, null=0.5
-    )
+    return seeded(rows, "win", weights=None, null=AUC_NULL).bounded(0, 1)
 
 
-def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
+def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Effect]:
     """(set, measure) -> chance that the better text has the better value.
 
     Of sets that come in pairs, inside of pairs; of others, over all pairs of documents (the area
@@ -108,10 +105,8 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Seeded]:
                 if len(both):
                     found[name, measure] = chance(both)
                 continue
-            by_seed = {
-                int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")
-            }
-            found[name, measure] = Seeded(_area(rows, measure, labels), by_seed, null=0.5)
+            seeds = {int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")}
+            found[name, measure] = replace(_area(rows, measure, labels), seeds=seeds)
     return found
 
 
@@ -138,7 +133,7 @@ def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: 
     return auc_effect(good, bad, resamples=resamples)
 
 
-def beyond(ladder: pd.DataFrame) -> dict[str, tuple[str, Seeded]]:
+def beyond(ladder: pd.DataFrame) -> dict[str, tuple[str, Effect]]:
     """How much more often S is right than the best usual measure, by kind of damage at its worst level.
 
     A usual measure may point either way; it is read in the one that serves it best, S as the paper reads it.
@@ -152,7 +147,7 @@ def beyond(ladder: pd.DataFrame) -> dict[str, tuple[str, Seeded]]:
         if s.empty:
             continue
         read = {
-            measure: rows["win"] if rows["win"].mean() >= 0.5 else 1 - rows["win"]  # noqa: PLR2004 -- blind
+            measure: rows["win"] if rows["win"].mean() >= AUC_NULL else 1 - rows["win"]
             for measure, rows in zip(CONTROLS, usual, strict=True)
         }
         best = max(read, key=lambda measure: float(read[measure].mean()))

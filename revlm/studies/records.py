@@ -9,16 +9,15 @@
     of contexts             contexts.parquet  the same tokens' losses given their left and their right
     of evaluation           answers.parquet  each question, right or wrong
 
-A model is named by its folder: `<arm>/<seed>/model`. Numbers keep six decimals, which is more than
-float32 losses carry; equal runs leave equal bytes.
+Every run says itself which arm and seed it is of; where its folder lies tells nothing. Numbers keep six decimals,
+which is more than float32 losses carry; equal runs leave equal bytes.
 """
 
 from __future__ import annotations
 
 import io
 import json
-import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +32,13 @@ from revlm.errors import UserError
 from revlm.measures.crossing import ALL, FIRST
 from revlm.measures.curve_files import CURVES, INTERSECTION
 from revlm.pages.evaluations import find_evaluations, read_evaluation
-from revlm.pages.runs.run import read_run
+from revlm.pages.runs.run import Run, read_run
 from revlm.records.folder import SUMMARY
 from revlm.scores.table import CONTEXTS, CONTEXTS_SUMMARY, MODELS, SCORES
 from revlm.scores.table import SUMMARY as SCORE_SUMMARY
 
 DECIMALS = 6
-OWN_MODEL = re.compile(r"([a-z][a-z0-9_]*)_(\d+)")
+DOCUMENTS = "documents.parquet"
 DOCUMENT_COLUMNS = (
     "doc_id", "domain", "language", "label", "num_tokens", "num_bytes", "nll_forward", "nll_reverse",
     "intersection", "compression_ratio", "type_token_ratio", "repeated_ngrams",
@@ -65,7 +64,7 @@ class Records:
         return (self.folder / name).is_file()
 
     def __getitem__(self, name: str) -> pd.DataFrame:
-        """A record as a table.
+        """A record as a table; that of documents has s = nll_forward - nll_reverse as well.
 
         Raises:
             UserError: it is missing or damaged.
@@ -76,19 +75,19 @@ class Records:
                 f"{path}: there is no such record: run the study's run.sh, or python -m revlm.collect."
             )
         try:
-            return pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+            rows = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
         except (ValueError, OSError, pa.ArrowException) as error:
             raise UserError(
                 f"{path}: damaged ({error}): collect it again with python -m revlm.collect."
             ) from error
+        return rows.assign(s=rows["nll_forward"] - rows["nll_reverse"]) if name == DOCUMENTS else rows
 
 
 def collect(source: Path, out: Path, keep: Sequence[str] | None = None) -> list[Path]:
     """Write the records of all finished runs below a folder.
 
     Args:
-        source: searched at any depth. Training runs stand in `<arm>/<seed>`, scoring runs in
-            `<set>`, with one model or several.
+        source: searched at any depth. Scoring runs, of one model or several, stand in `<set>`.
         out: the folder of the records.
         keep: names of records; None: all that there is something for.
 
@@ -125,23 +124,37 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
     write_atomically(path, out.getvalue())
 
 
-def arm_and_seed(name: str) -> tuple[str, int]:
-    """What a model's name says: `from_scratch_forward_en_0` is seed 0 of an arm; other models are seed 0.
+def arm_and_seed(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """What a run says of its model.
 
-    A pair, `A_0+B_0`, is seed 0 of the arm `A+B`. Arms are in lower case with underscores: the 1 of a
-    `SmolLM2-135M-Instruct.Q4_1` is no seed.
+    Runs from before 0.2 say a name alone: `A_0` is seed 0 of the arm A, and a pair, `A_0+B_0`, seed 0 of `A+B`.
+    Arms are in lower case: the 1 of a `SmolLM2-135M-Instruct.Q4_1` is no seed, and other models are seed 0.
+
+    Args:
+        said: of a file with facts.
+        prefix: of the names of arm and seed there.
+
+    Returns:
+        arm and seed.
     """
-    parts = [OWN_MODEL.fullmatch(part) for part in name.split("+")]
-    found = [part.groups() for part in parts if part]
-    if len(found) < len(parts) or len({seed for _, seed in found}) > 1:
-        return name, 0
-    return "+".join(arm for arm, _ in found), int(found[0][1])
+    if f"{prefix}arm" in said:
+        return {label: said[f"{prefix}{label}"] for label in ("arm", "seed")}
+    name = str(said["model"])
+    parts = [part.rpartition("_") for part in name.split("+")]
+    ours = all(a.isidentifier() and a.islower() and number.isdecimal() for a, _, number in parts)
+    if not ours or len({number for *_, number in parts}) > 1:
+        return {"arm": name, "seed": 0}
+    return {"arm": "+".join(a for a, *_ in parts), "seed": int(parts[0][-1])}
 
 
-def _training(source: Path) -> Iterator[tuple[dict[str, Any], Any]]:
+def _training(source: Path) -> Iterator[tuple[dict[str, Any], Run]]:
     for path in sorted(source.rglob(SUMMARY)):
-        arm, seed = arm_and_seed("_".join(path.parent.parts[-2:]))
-        yield {"arm": arm, "seed": seed}, read_run(path.parent)
+        run = read_run(path.parent)
+        seed = run.config["seed"]
+        # Before 0.2 options named no arm: studies trained into <arm>/<seed>.
+        in_study = run.folder.name == str(seed)
+        old = run.folder.parent.name if in_study else f"{run.config['name']}_{run.summary['language']}"
+        yield {"arm": run.config.get("arm", old), "seed": seed}, run
 
 
 def _runs(source: Path) -> pd.DataFrame:
@@ -176,9 +189,8 @@ def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
             continue
         summary = json.loads((folder / SCORE_SUMMARY).read_text(encoding="utf-8"))
         several = folder.parent.name == MODELS
-        arm, seed = arm_and_seed(str(summary["model"]))
         name = folder.parent.parent.name if several else folder.name
-        yield {"set": name, "arm": arm, "seed": seed}, folder
+        yield {"set": name, **arm_and_seed(summary)}, folder
 
 
 def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -216,10 +228,10 @@ def _crossings(source: Path) -> pd.DataFrame:
 
 def _contexts(source: Path) -> pd.DataFrame:
     tables = []
-    for path in sorted(source.rglob(CONTEXTS)):
-        summary = json.loads((path.parent / CONTEXTS_SUMMARY).read_text(encoding="utf-8"))
-        arm, seed = arm_and_seed(str(summary["model"]))
-        tables.append(_labelled(pd.read_parquet(path), {"arm": arm, "seed": seed}))
+    # Records below the source have a contexts.parquet as well, a finished run alone has a summary.
+    for path in sorted(source.rglob(CONTEXTS_SUMMARY)):
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        tables.append(_labelled(pd.read_parquet(path.with_name(CONTEXTS)), arm_and_seed(summary)))
     return _together(tables)
 
 
@@ -227,11 +239,10 @@ def _answers(source: Path) -> pd.DataFrame:
     rows = []
     for folder in find_evaluations(source):
         run = read_evaluation(folder)
-        arm, seed = arm_and_seed(str(run.facts["model"]))
+        labels = arm_and_seed(run.facts, "model_")
         rows += [
             {
-                "arm": arm,
-                "seed": seed,
+                **labels,
                 "direction": run.facts["direction"],
                 "task": task,
                 "question": f"{answer['doc_id']}/{answer['question']}",
@@ -253,7 +264,7 @@ def _labelled(rows: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
 COLLECTORS: dict[str, Callable[[Path], pd.DataFrame]] = {
     "runs.csv": _runs,
     "validations.csv": _validations,
-    "documents.parquet": _documents,
+    DOCUMENTS: _documents,
     "curves.parquet": _curves,
     "crossings.csv": _crossings,
     "contexts.parquet": _contexts,

@@ -5,28 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from revlm.markup import markdown
-from revlm.statistics.bootstrap import holm
+from revlm.statistics.effect import Effect
+from revlm.studies.arms import BOTTOM_S, FORWARD_EN, LENGTH_MATCHED, RANDOM, SELECTED, TOP_S
+from revlm.studies.effects import corrected, paired, pick, seeded
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
-from revlm.studies.study import (
-    NOTES,
-    Finding,
-    Results,
-    Seeded,
-    Study,
-    Verdict,
-    cell,
-    judged,
-    paired,
-    pick,
-    said,
-    seeded,
-    short,
-)
+from revlm.studies.study import Finding, Results, Study, table
+from revlm.studies.verdicts import Verdict, judged
 
-BEFORE = "from_scratch_forward_en"
-BASELINE, TOP = "selected_random", "selected_top_s"
 # One over the number of options.
 CHANCE = {
     "commonsense_qa": 1 / 5,
@@ -39,16 +25,6 @@ CHANCE = {
     "boolq": 1 / 2,
     "pubmedqa": 1 / 3,
 }
-ARMS = {
-    "selected_top_s": "highest S",
-    "selected_bottom_s": "lowest S",
-    "selected_random": "random",
-    "selected_low_nll": "lowest forward loss",
-    "selected_mid_nll": "middle forward loss",
-    "selected_high_nll": "highest forward loss",
-    "selected_dsir": "DSIR towards wikipedia",
-    "selected_length_matched": "random, lengths of highest S",
-}
 
 
 def render(records: Records) -> Results:
@@ -58,8 +34,8 @@ def render(records: Records) -> Results:
     answers = answers.assign(
         doc_id=answers["task"] + "/" + answers["question"], correct=answers["correct"].astype(float)
     )
-    losses = against(documents, BASELINE, "nll_forward", weights="num_tokens")
-    accuracies = against(answers, BASELINE, "correct", weights=None)
+    losses = against(documents, RANDOM, "nll_forward", weights="num_tokens")
+    accuracies = against(answers, RANDOM, "correct", weights=None)
     chance = float(answers["task"].map(CHANCE).mean())
     return Results(
         findings=[
@@ -79,20 +55,20 @@ def render(records: Records) -> Results:
         figures={
             "losses": (
                 dots_figure(
-                    [(ARMS[arm], found) for arm, found in losses.items()],
+                    [(SELECTED[arm], found) for arm, found in losses.items()],
                     x_title="held-out forward loss minus that of the random selection, nats per token (below 0: better)",
-                    marks={"before": _mean(documents, BEFORE, "nll_forward") - _mean(documents, BASELINE, "nll_forward")},
+                    marks={"before": _mean(documents, FORWARD_EN, "nll_forward") - _mean(documents, RANDOM, "nll_forward")},
                 ),
                 "Held-out loss after continuing on each selection, against a random one.",
             ),
             "accuracy": (
                 dots_figure(
-                    [(ARMS[arm], found) for arm, found in accuracies.items()],
+                    [(SELECTED[arm], found) for arm, found in accuracies.items()],
                     x_title="share of right answers minus that of the random selection (above 0: better)",
                     counted="questions",
                     marks={
-                        "before": _mean(answers, BEFORE, "correct") - _mean(answers, BASELINE, "correct"),
-                        "chance": chance - _mean(answers, BASELINE, "correct"),
+                        "before": _mean(answers, FORWARD_EN, "correct") - _mean(answers, RANDOM, "correct"),
+                        "chance": chance - _mean(answers, RANDOM, "correct"),
                     },
                 ),
                 "Benchmark accuracy after continuing on each selection, against a random one.",
@@ -101,13 +77,13 @@ def render(records: Records) -> Results:
     )  # fmt: skip
 
 
-def against(rows: pd.DataFrame, other: str, value: str, *, weights: str | None) -> dict[str, Seeded]:
+def against(rows: pd.DataFrame, other: str, value: str, *, weights: str | None) -> dict[str, Effect]:
     """Each selection minus another arm, paired by document (or question) and seed."""
     rows = rows if "num_tokens" in rows else rows.assign(num_tokens=1)
     found = {}
-    for arm in ARMS:
+    for arm in SELECTED:
         if arm != other:
-            both = paired(rows, {"arm": arm}, {"arm": other}, value)
+            both = paired(rows, arm, other, value)
             if len(both):
                 found[arm] = seeded(both, "difference", weights=weights)
     return found
@@ -119,40 +95,36 @@ def _mean(rows: pd.DataFrame, arm: str, value: str) -> float:
     return float(np.average(part[value], weights=part.get("num_tokens"))) if len(part) else np.nan
 
 
-def _verdict(found: Seeded, p: float, *, better: int) -> Verdict:
+def _verdict(found: Effect, p: float, *, better: int) -> Verdict:
     """Better by `better`'s sign, after correction and over seeds; worse is not reproduced."""
     return judged(better * found.side(p))
 
 
-def _corrected(found: dict[str, Seeded]) -> dict[str, float]:
-    return dict(zip(found, holm([value.effect.p for value in found.values()]), strict=True))
-
-
-def _benchmarks(accuracies: dict[str, Seeded], answers: pd.DataFrame) -> Finding:
-    top = accuracies[TOP]
-    p = _corrected(accuracies)[TOP]
+def _benchmarks(accuracies: dict[str, Effect], answers: pd.DataFrame) -> Finding:
+    top = accuracies[TOP_S]
+    p = corrected(accuracies)[TOP_S]
     return Finding(
         claim="Continuing on high-S text improves benchmark accuracy over as much random text.",
         place="section on data selection (Llama2-7B, Mistral-7B, Llama3-8B)",
         verdict=_verdict(top, p, better=1),
         measured=(
-            f"Share of right answers, highest S minus random: {said(top)}, p after Holm {p:.2g}; "
-            f"{', '.join(sorted(set(answers['task'])))}. The model answers {_mean(answers, BEFORE, 'correct'):.3f} right before, "
+            f"Share of right answers, highest S minus random: {top.text(counts='sentence')}, p after Holm {p:.2g}; "
+            f"{', '.join(sorted(set(answers['task'])))}. The model answers {_mean(answers, FORWARD_EN, 'correct'):.3f} right before, "
             f"chance is {answers['task'].map(CHANCE).mean():.3f}."
         ),
     )
 
 
-def _held_out(losses: dict[str, Seeded]) -> Finding:
-    p = _corrected(losses)
-    best = min(losses, key=lambda arm: losses[arm].effect.value)
+def _held_out(losses: dict[str, Effect]) -> Finding:
+    p = corrected(losses)
+    best = min(losses, key=lambda arm: losses[arm].value)
     return Finding(
         claim="Continuing on high-S text leaves a lower held-out loss than as much random text.",
         place="ours, on every domain's held-out documents",
-        verdict=_verdict(losses[TOP], p[TOP], better=-1),
+        verdict=_verdict(losses[TOP_S], p[TOP_S], better=-1),
         measured=(
-            f"Highest S minus random: {said(losses[TOP])} nats, p after Holm {p[TOP]:.2g}; the best selection is "
-            f"{ARMS[best]}, {short(losses[best].effect)}."
+            f"Highest S minus random: {losses[TOP_S].text(counts='sentence')} nats, p after Holm {p[TOP_S]:.2g}; the best selection is "
+            f"{SELECTED[best]}, {losses[best].text(counts='none')}."
         ),
     )
 
@@ -161,10 +133,10 @@ def _sides(documents: pd.DataFrame) -> list[Finding]:
     """Highest S against what is closest to it: the other end of S, and chance among texts as long."""
     findings = []
     for other, claim in (
-        ("selected_bottom_s", "Continuing on the highest S leaves a lower held-out loss than on the lowest S."),
-        ("selected_length_matched", "Continuing on the highest S leaves a lower held-out loss than on random text of the same lengths."),
+        (BOTTOM_S, "Continuing on the highest S leaves a lower held-out loss than on the lowest S."),
+        (LENGTH_MATCHED, "Continuing on the highest S leaves a lower held-out loss than on random text of the same lengths."),
     ):  # fmt: skip
-        both = paired(documents, {"arm": TOP}, {"arm": other}, "nll_forward")
+        both = paired(documents, TOP_S, other, "nll_forward")
         if both.empty:
             continue
         found = seeded(both, "difference")
@@ -172,59 +144,59 @@ def _sides(documents: pd.DataFrame) -> list[Finding]:
             Finding(
                 claim=claim,
                 place="ours",
-                verdict=_verdict(found, found.effect.p, better=-1),
-                measured=f"Highest S minus {ARMS[other]}: {said(found)} nats.",
+                verdict=_verdict(found, found.p, better=-1),
+                measured=f"Highest S minus {SELECTED[other]}: {found.text(counts='sentence')} nats.",
             )
         )
     return findings
 
 
 def _table(
-    rows: pd.DataFrame, value: str, differences: dict[str, Seeded], weights: str | None, about: str
+    rows: pd.DataFrame, value: str, differences: dict[str, Effect], weights: str | None, about: str
 ) -> str:
-    p_values = _corrected(differences)
-    since = against(rows, BEFORE, value, weights=weights)
+    p_values = corrected(differences)
+    since = against(rows, FORWARD_EN, value, weights=weights)
     lines = []
-    for arm, name in {BEFORE: "before", **ARMS}.items():
+    for arm, name in {FORWARD_EN: "before", **SELECTED}.items():
         part = pick(rows, arm=arm)
         if len(part):
             found = differences.get(arm)
             beside = (
-                [cell(found), f"{p_values[arm]:.2g}"]
+                [found.text(), f"{p_values[arm]:.2g}"]
                 if found
-                else ["the baseline" if arm == BASELINE else "", ""]
+                else ["the baseline" if arm == RANDOM else "", ""]
             )
             lines.append(
                 [
                     name,
-                    cell(seeded(part, value, weights=weights), ".3f"),
-                    cell(since[arm]) if arm in since else "",
+                    seeded(part, value, weights=weights).text(".3f"),
+                    since[arm].text() if arm in since else "",
                     *beside,
                 ]
             )
     header = ["continued on", "value", "minus before", "minus random", "p after Holm"]
-    return "\n\n".join([about, markdown(header, lines), NOTES])
+    return table(about, header, lines)
 
 
 def _domains(documents: pd.DataFrame) -> str:
-    arms = [arm for arm in ARMS if arm != BASELINE and (documents["arm"] == arm).any()]
+    arms = [arm for arm in SELECTED if arm != RANDOM and (documents["arm"] == arm).any()]
     lines = []
     for domain, part in documents.groupby("domain"):
-        found = against(part, BASELINE, "nll_forward", weights="num_tokens")
-        lines.append([str(domain), *(cell(found[arm]) if arm in found else "" for arm in arms)])
+        found = against(part, RANDOM, "nll_forward", weights="num_tokens")
+        lines.append([str(domain), *(found[arm].text() if arm in found else "" for arm in arms)])
     about = "Held-out forward loss minus that of the random selection, by domain; nats per token."
-    return "\n\n".join([about, markdown(["domain", *(ARMS[arm] for arm in arms)], lines), NOTES])
+    return table(about, ["domain", *(SELECTED[arm] for arm in arms)], lines)
 
 
 def _tasks(answers: pd.DataFrame) -> str:
     tasks = sorted(set(answers["task"]))
     lines = [
-        [name, *(cell(seeded(pick(answers, arm=arm, task=task), "correct", weights=None), ".3f") for task in tasks)]
-        for arm, name in {BEFORE: "before", **ARMS}.items() if (answers["arm"] == arm).any()
+        [name, *(seeded(pick(answers, arm=arm, task=task), "correct", weights=None).text(".3f") for task in tasks)]
+        for arm, name in {FORWARD_EN: "before", **SELECTED}.items() if (answers["arm"] == arm).any()
     ]  # fmt: skip
     lines.append(["chance", *(f"{CHANCE[task]:.3f}" for task in tasks)])
     about = "Share of right answers by task; n counts questions."
-    return "\n\n".join([about, markdown(["continued on", *tasks], lines), NOTES])
+    return table(about, ["continued on", *tasks], lines)
 
 
 STUDY = Study(

@@ -18,13 +18,13 @@ def build_datamodule(config: TrainConfig) -> TokenStreamDataModule:
     """The run's corpus and streams, not opened yet.
 
     Raises:
-        UserError: `init=pretrained` names nothing that is there.
+        UserError: module and data disagree on the directions, or `init=pretrained` names nothing that is there.
     """
-    cache = Path(config.cache.dir).expanduser()
+    cache = Path(config.cache.dir)
     pretrained = None
     if config.init.kind is Init.pretrained:
         pretrained = backbone.pretrained_folder(config.model, config.init, cache)
-    return TokenStreamDataModule(
+    data = TokenStreamDataModule(
         config.data,
         tokenizer=config.tokenizer,
         direction=config.direction,
@@ -33,6 +33,8 @@ def build_datamodule(config: TrainConfig) -> TokenStreamDataModule:
         cache_dir=cache,
         pretrained=pretrained,
     )
+    MODULES[config.direction.module].check_directions(data.directions)
+    return data
 
 
 def build_module(config: TrainConfig, data: TokenStreamDataModule) -> DirectionalLM:

@@ -1,65 +1,17 @@
-"""Watching a run: its clock, its health, and what a person sees of it."""
+"""What a person sees of a run while it goes on."""
 
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 import lightning as L
 from lightning.pytorch.callbacks import TQDMProgressBar
 
 from revlm import keys
+from revlm.training.throughput import Clock
 
 SHORT = {keys.VAL_NLL_FORWARD: "forward", keys.VAL_NLL_REVERSE: "reverse"}
-
-
-class Clock(L.Callback):
-    """Seconds spent training, validation left out, over all sittings of a run."""
-
-    def __init__(self) -> None:
-        """At zero."""
-        self.seconds = 0.0
-        self._since: float | None = None
-
-    def _stop(self) -> None:
-        if self._since is not None:
-            self.seconds += time.perf_counter() - self._since
-            self._since = None
-
-    def on_train_start(self, *args: Any) -> None:
-        """Start."""
-        del args
-        self._since = time.perf_counter()
-
-    def on_validation_start(self, *args: Any) -> None:
-        """Pause."""
-        del args
-        self._stop()
-
-    def on_validation_end(self, trainer: L.Trainer, *args: Any) -> None:
-        """Go on."""
-        del args
-        if trainer.training or trainer.state.fn == "fit":
-            self._since = time.perf_counter()
-
-    def on_train_end(self, *args: Any) -> None:
-        """Stop."""
-        del args
-        self._stop()
-
-    def elapsed(self) -> float:
-        """Seconds so far."""
-        running = time.perf_counter() - self._since if self._since is not None else 0.0
-        return self.seconds + running
-
-    def state_dict(self) -> dict[str, Any]:
-        """For the checkpoint."""
-        return {"seconds": self.elapsed()}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """From the checkpoint."""
-        self.seconds = state_dict["seconds"]
 
 
 class Progress(TQDMProgressBar):
@@ -79,7 +31,6 @@ class Progress(TQDMProgressBar):
     def get_metrics(self, trainer: L.Trainer, pl_module: L.LightningModule) -> dict[str, Any]:
         """Losses by their short names."""
         metrics = super().get_metrics(trainer, pl_module)
-        metrics.pop("v_num", None)
         return {SHORT.get(name, name): value for name, value in metrics.items()}
 
 

@@ -71,7 +71,9 @@ class LastCheckpoint(Checkpoint):
     """`checkpoints/last.ckpt`, replaced at every validation and every `every_n_steps` between.
 
     A checkpoint is taken between steps only, and where a validation is due, behind it: continuing
-    neither loses a micro-batch's gradient nor a validation.
+    neither loses a micro-batch's gradient nor a validation. Lightning hands a step's numbers to loggers
+    behind the last hook that could take a checkpoint; so a checkpoint between validations waits under
+    another name until the next hook, by when the record holds its step.
     """
 
     def __init__(self, folder: Path, *, accumulate: int, every_n_steps: int | None) -> None:
@@ -82,8 +84,9 @@ class LastCheckpoint(Checkpoint):
             accumulate: micro-batches in a step; a run continues with the same number only.
             every_n_steps: steps between checkpoints, beside the validations.
         """
-        self.path = folder / f"{LAST}.ckpt"
+        self.path, self.waiting = folder / f"{LAST}.ckpt", folder / "waiting.ckpt"
         self.accumulate, self.every_n_steps = accumulate, every_n_steps
+        self._waits = False
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -95,7 +98,21 @@ class LastCheckpoint(Checkpoint):
             return
         validation_due = done % cast(int, trainer.val_check_batch) == 0
         if not validation_due and trainer.global_step % self.every_n_steps == 0:
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.waiting)
+            self._waits = True
+
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Let the last batch's checkpoint count: its row is written."""
+        del args
+        if self._waits and trainer.is_global_zero:
+            self.waiting.replace(self.path)
+        self._waits = False
+
+    def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
+        """Drop a checkpoint that a killed run has left waiting."""
+        del args
+        if trainer.is_global_zero:
+            self.waiting.unlink(missing_ok=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save behind every validation but the one before the first step."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, cast
 
 import lightning as L
@@ -21,6 +22,7 @@ from revlm.errors import UserError
 from revlm.measures.curves import PositionCurve
 from revlm.models.nll import TokenLoss
 from revlm.training.optimizers import build_optimizer, build_schedule, group_names
+from revlm.training.throughput import flops_per_token, is_logged
 
 NOT_FINITE = "lower optimizer.lr or set optimizer.clip_norm, and start again in another run.dir=."
 
@@ -33,7 +35,7 @@ class DirectionalLM(L.LightningModule):
     """
 
     directions: ClassVar[tuple[Direction, ...]]
-    grad_norm: Tensor  # of the latest step, before clipping
+    nll: Tensor  # of the step under way: what this rank's micro-batches add up to so far
 
     def __init__(
         self,
@@ -58,8 +60,9 @@ class DirectionalLM(L.LightningModule):
         self.model = model.train()
         self.loss = TokenLoss(model)
         self.optimizer_config, self.curves_config = optimizer, curves
-        # Taken before a strategy can flatten or shard parameters.
+        # Both taken before a strategy can flatten or shard parameters.
         self.groups = group_names(model, optimizer)
+        self.flops_per_token = flops_per_token(model, window + prefix)
         self.window, self.prefix = window, prefix
         # Of all windows, and of those that begin their document (others have no true beginning).
         self.all_windows = PositionCurve(window, curves.resamples, curves.seed)
@@ -70,26 +73,41 @@ class DirectionalLM(L.LightningModule):
         """The metrics by the name of what they count."""
         return {"all": self.all_windows, "first": self.first_windows}
 
-    def on_fit_start(self) -> None:
-        """Refuse data of other directions than the module's.
+    @property
+    def flops_per_batch(self) -> float:
+        """Of a micro-batch of one rank, under the name by which Lightning's ThroughputMonitor asks."""
+        data, trainer = cast(Any, self.trainer).datamodule, self.trainer
+        micro_batches = trainer.world_size * trainer.accumulate_grad_batches
+        return float(self.flops_per_token * data.tokens_per_step / micro_batches)
+
+    @classmethod
+    def check_directions(cls, given: Iterable[Direction]) -> None:
+        """Refuse data of other directions than the module's: it would be another run under a false name.
 
         Raises:
             UserError: they disagree.
         """
-        given = self.trainer.datamodule.directions  # type: ignore[attr-defined]
-        if set(given) != set(self.directions):
+        if set(given) != set(cls.directions):
             raise UserError(
-                f"{type(self).__name__} trains on {_names(self.directions)}, the data is {_names(given)}: "
+                f"{cls.__name__} trains on {_names(cls.directions)}, the data is {_names(given)}: "
                 "choose both together with direction=forward, reverse or mixed."
             )
 
+    def on_fit_start(self) -> None:
+        """Refuse other data also where the module is used by hand."""
+        self.check_directions(cast(Any, self.trainer).datamodule.directions)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a micro-batch: () nats, its share of the step's mean nll."""
-        del batch_idx
         total = self.loss.sum_nll(batch["input_ids"], batch["labels"], batch["position_ids"])
+        accumulate = self.trainer.accumulate_grad_batches
         # DDP averages over ranks and Lightning over micro-batches; both want a sum here.
-        scale = self.trainer.world_size * self.trainer.accumulate_grad_batches
-        return total / batch["step_targets"] * scale
+        loss = total / batch["step_targets"] * self.trainer.world_size * accumulate
+        share = loss.detach() / accumulate
+        self.nll = self.nll + share if batch_idx % accumulate else share
+        if (batch_idx + 1) % accumulate == 0 and is_logged(self.trainer, self.global_step + 1):
+            self.log(keys.TRAIN_NLL, self.nll, sync_dist=True)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch of one direction to the curves."""
@@ -110,7 +128,7 @@ class DirectionalLM(L.LightningModule):
             curve.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Show the loss of each direction; records read `computed`."""
+        """Log the loss of each direction; our own record reads `computed`, and before the first step too."""
         self.computed = {name: curve.curves() for name, curve in self.curves.items()}
         forward, reverse = self.computed["all"].mean().tolist()
         # Already the same on every rank: compute() has summed them.
@@ -119,8 +137,8 @@ class DirectionalLM(L.LightningModule):
                 f"the validation loss is {forward} forward and {reverse} in reverse at step "
                 f"{self.trainer.global_step}: {NOT_FINITE}"
             )
-        self.log(keys.VAL_NLL_FORWARD, forward, prog_bar=True)
-        self.log(keys.VAL_NLL_REVERSE, reverse, prog_bar=True)
+        losses = {keys.VAL_NLL_FORWARD: forward, keys.VAL_NLL_REVERSE: reverse}
+        self.log_dict(losses, prog_bar=True)
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Refuse a step that would make the weights useless; training on would only look finished.
@@ -130,14 +148,15 @@ class DirectionalLM(L.LightningModule):
         Raises:
             UserError: the gradient, and so the loss behind it, is nan or infinite.
         """
-        del optimizer
         norms = [p.grad.detach().norm() for p in self.model.parameters() if p.grad is not None]
-        self.grad_norm = torch.stack(norms).norm()
-        if not torch.isfinite(self.grad_norm):
-            step = self.trainer.global_step + 1
-            raise UserError(
-                f"the loss or its gradient is {self.grad_norm.item()} at step {step}: {NOT_FINITE}"
-            )
+        grad_norm = torch.stack(norms).norm()
+        step = self.global_step + 1
+        if not torch.isfinite(grad_norm):
+            raise UserError(f"the loss or its gradient is {grad_norm.item()} at step {step}: {NOT_FINITE}")
+        if is_logged(self.trainer, step):
+            # Lightning would round a Python float to float32.
+            self.log(keys.TRAIN_LR, torch.tensor(optimizer.param_groups[-1]["lr"], dtype=torch.float64))
+            self.log(keys.TRAIN_GRAD_NORM, grad_norm)
 
     def configure_gradient_clipping(
         self,
@@ -185,5 +204,5 @@ MODULES: dict[Module, type[DirectionalLM]] = {
 }
 
 
-def _names(directions: tuple[Direction, ...]) -> str:
+def _names(directions: Iterable[Direction]) -> str:
     return " and ".join(direction.value for direction in directions)

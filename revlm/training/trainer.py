@@ -6,30 +6,31 @@ import logging
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.strategies import FSDPStrategy
+from lightning.pytorch.loggers import Logger
 from transformers import PreTrainedModel
 
-from revlm.config import Strategy, TrainConfig
+from revlm.config import TrainConfig, TrainerConfig
+from revlm.data.datamodule import TokenStreamDataModule
 from revlm.errors import UserError
-from revlm.training.callbacks import Clock, PlainProgress, Progress
+from revlm.training.callbacks import PlainProgress, Progress
 from revlm.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, RandomState
+from revlm.training.strategies import SHARDED, build_strategy
+from revlm.training.throughput import Clock
 
 
 def build_trainer(
     config: TrainConfig,
     folder: Path,
-    *,
+    data: TokenStreamDataModule,
     model: PreTrainedModel,
-    num_batches: int,
-    accumulate: int,
+    *,
     fresh: bool,
-    clock: Clock,
+    logger: Logger,
     callbacks: list[Callback],
 ) -> L.Trainer:
     """A trainer for one pass over a run's stream, validating evenly and at its end.
@@ -37,44 +38,42 @@ def build_trainer(
     Args:
         config: the run.
         folder: its folder.
+        data: its corpus, opened.
         model: tells FSDP what a layer is.
-        num_batches: micro-batches of one rank in the run.
-        accumulate: micro-batches in a step.
         fresh: not continued; begins with a whole validation, which is where the losses start from.
-        clock: of the run.
+        logger: where the numbers go.
         callbacks: beside the usual ones.
 
     Raises:
-        UserError: the devices, the strategy or the precision are not to be had here.
+        UserError: the devices, the strategy or the precision are not to be had here, or a step does not
+            divide over them.
     """
     _quiet()
     options = config.trainer
-    bar = options.progress_bar and sys.stderr.isatty()
-    watchers: list[Callback] = [Progress()] if bar else []
-    if options.progress_bar and not bar:
-        watchers = [PlainProgress(clock)]
-    checkpoint = LastCheckpoint(
-        folder / "checkpoints", accumulate=accumulate, every_n_steps=options.checkpoint_every_n_steps
-    )
+    accumulate = data.share(0, options.devices * options.num_nodes).accumulate
+    clock, strategy = Clock(), build_strategy(options, model)
+    every = options.checkpoint_every_n_steps
+    checkpoint = LastCheckpoint(folder / "checkpoints", accumulate=accumulate, every_n_steps=every)
     try:
         return L.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
-            strategy=_strategy(config, model),
+            strategy=strategy,
             precision=choose_precision(options.precision, options.accelerator),  # type: ignore[arg-type]
             max_epochs=1,
-            val_check_interval=num_batches // config.budget.validations,
+            val_check_interval=data.num_steps * accumulate // config.budget.validations,
             num_sanity_val_steps=-1 if fresh else 0,
             accumulate_grad_batches=accumulate,
             gradient_clip_val=config.optimizer.clip_norm or None,
             use_distributed_sampler=False,
-            logger=False,
-            enable_progress_bar=bar,
+            logger=logger,
+            log_every_n_steps=options.log_every_n_steps,
+            enable_progress_bar=options.progress_bar and sys.stderr.isatty(),
             enable_model_summary=False,
             default_root_dir=folder,
-            plugins=[] if options.strategy is Strategy.fsdp else [AtomicCheckpointIO()],
-            callbacks=[clock, *callbacks, *watchers, RandomState(), checkpoint],
+            plugins=[] if options.strategy in SHARDED else [AtomicCheckpointIO()],
+            callbacks=[clock, *callbacks, *_progress(options, clock), RandomState(), checkpoint],
         )
     except (MisconfigurationException, ValueError) as error:
         reason = str(error).splitlines()[0]
@@ -93,20 +92,11 @@ def choose_precision(precision: str, accelerator: str) -> str:
     return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
-def _strategy(config: TrainConfig, model: PreTrainedModel) -> Any:
-    options = config.trainer
-    if options.strategy is Strategy.ddp:
-        return "ddp"
-    if options.strategy is Strategy.fsdp:
-        if options.accelerator == "cpu" or not torch.cuda.is_available():
-            raise UserError(
-                "trainer.strategy=fsdp needs GPUs: choose trainer.strategy=ddp, "
-                "or trainer.strategy=auto on one device."
-            )
-        names = set(getattr(model, "_no_split_modules", None) or [])
-        layers = {type(module) for module in model.modules() if type(module).__name__ in names}
-        return FSDPStrategy(auto_wrap_policy=layers, state_dict_type="full")
-    return "auto"
+def _progress(options: TrainerConfig, clock: Clock) -> list[Callback]:
+    """A bar on a terminal, lines elsewhere, or nothing."""
+    if not options.progress_bar:
+        return []
+    return [Progress() if sys.stderr.isatty() else PlainProgress(clock)]
 
 
 def _quiet() -> None:

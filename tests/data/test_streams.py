@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from revlm.data.order import interleave, keyed_hash, reversed_documents
+from revlm.data.order import document_hashes, interleave, keyed_hash, reversed_documents
 from revlm.data.streams import IGNORE, EvalStream, Share, TrainStream
 from revlm.data.windows import cut_windows, pack
 from revlm.direction import Direction
@@ -237,6 +237,13 @@ def test_windows_hold_every_token_once(store):
 def test_interleaving_is_a_permutation(forward, reverse, ratio):
     """Rows are neither lost nor doubled."""
     assert sorted(interleave(forward, reverse, ratio).tolist()) == list(range(forward + reverse))
+
+
+def test_a_documents_hash_follows_from_its_id_alone():
+    """These bits decide directions, subsets and selections: another value would change every run."""
+    expected = [0x2F42665B399EF840, 0x55EAED5227B46DA7]
+    assert document_hashes(["a", "b:1ü"]).tolist() == expected
+    assert document_hashes([]).tolist() == []
 
 
 def test_train_and_validation_share_no_document(store, layout):

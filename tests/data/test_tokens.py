@@ -159,6 +159,14 @@ def test_words_and_sentences_are_found_from_ids_alone(tokenizer):
     assert [tokenizer.decode([i]) for i in ids[ends_sentence[ids]]] == [".", "."]
 
 
+def test_taken_documents_stand_in_the_order_given(store):
+    """`take` gives the ids of the documents that were asked for, or of none."""
+    numbers = np.array([5, 0, 5])
+    taken = store.take(numbers)
+    assert [taken.document(i).tolist() for i in range(3)] == [store.document(n).tolist() for n in numbers]
+    assert (len(store.take(numbers[:0])), taken.ids.dtype) == (0, np.int64)
+
+
 @pytest.mark.process
 def test_two_processes_build_one_store(tmp_path):
     """Whoever comes second waits and opens what the first has built."""

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from revlm.data.streams import Layout
-from revlm.data.tokens import begin_id, encode, pad_id, plain_tokenizer
+from revlm.data.layout import Layout
+from revlm.data.tokens import encode, plain_tokenizer
 from revlm.direction import Direction
 from revlm.explorer.colours import STRONGEST, coloured_html, colours, token_pieces, token_table
 from revlm.measures.scoring import Scorer
@@ -23,7 +23,7 @@ TEXT = "Früher <b>war</b> alles besser &amp; 今天很好 👩‍👩‍👧 \n
 @pytest.fixture
 def read(tiny_lm, tokenizer):
     """Read a text in windows of 64 and give its losses and its table."""
-    layout = Layout(64, packed=False, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+    layout = Layout.of(tokenizer, window=64)
     model = LanguageModel("tiny", tiny_lm, tokenizer, layout, tuple(Direction), {})
     scorer = Scorer(dict.fromkeys(Direction, model))
 

@@ -12,7 +12,7 @@ from revlm.config import CorpusConfig, CurvesConfig, Executor, ScoreConfig, Slur
 from revlm.errors import UserError
 from revlm.integrations import executors
 from revlm.scores.merge import merge
-from revlm.scores.shards import Job, ShardedScores
+from revlm.scores.shards import Job, ShardedScores, score_here
 
 FILES = ("scores.parquet", "curves.csv", "intersection.json")
 
@@ -38,7 +38,7 @@ def reference(make_job):
     """The files that one process leaves."""
     scores = ShardedScores(make_job("here"))
     assert len(scores) > 4
-    executors.score_here(scores, scores.missing())
+    score_here(scores, scores.missing())
     merge(scores, {})
     return {name: (scores.job.folder / name).read_bytes() for name in FILES}
 
@@ -66,14 +66,14 @@ def test_a_workers_error_is_the_commands_error(make_job):
 def test_a_missing_shard_is_never_merged_over(make_job):
     """A killed worker leaves shards undone, and the way on is named."""
     scores = ShardedScores(make_job("killed"))
-    executors.score_here(scores, [0, 1])
+    score_here(scores, [0, 1])
     with pytest.raises(UserError, match="run the same command again"):
         executors.check_complete(scores)
 
 
-def test_without_sbatch_slurm_says_so(make_job, monkeypatch):
+def test_without_sbatch_slurm_says_so(make_job, tmp_path, monkeypatch):
     """A laptop has no Slurm; the scripts can be written all the same."""
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent))
+    monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(UserError, match=r"slurm\.dry_run=true"):
         executors.submit_to_slurm(make_job("none"), [0], 1, SlurmConfig(), {})
 

@@ -15,8 +15,8 @@ from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from revlm.config import EvaluateConfig, ModelConfig, ModelSource, QuestionReading
-from revlm.data.streams import Layout
-from revlm.data.tokens import TAGS, begin_id, pad_id
+from revlm.data.layout import Layout
+from revlm.data.tokens import TAGS, begin_id
 from revlm.data.units import Granularity, units_of
 from revlm.direction import Direction, orient
 from revlm.errors import UserError
@@ -37,9 +37,7 @@ PAIRS = [
 
 
 def language_model(model, tokenizer, *, tags=None, units=None, facts=None):
-    layout = Layout(
-        64, packed=False, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags=tags or {}, units=units
-    )
+    layout = Layout.of(tokenizer, window=64, tags=tags, units=units)
     return LanguageModel("tiny", model.eval(), tokenizer, layout, tuple(Direction), facts or {})
 
 

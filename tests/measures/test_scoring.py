@@ -12,12 +12,13 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from revlm.config import CurvesConfig, DataConfig, Granularity, ModelConfig
 from revlm.data.datamodule import TokenStreamDataModule
-from revlm.data.streams import Layout
-from revlm.data.tokens import TokenIds, begin_id, encode, pad_id, plain_tokenizer
+from revlm.data.layout import Layout
+from revlm.data.tokens import TokenIds, begin_id, encode, plain_tokenizer
 from revlm.data.units import units_of
 from revlm.direction import Direction, orient
 from revlm.errors import UserError
-from revlm.measures.scoring import Scorer, document_crossing, document_scores, select
+from revlm.measures.document_scores import document_crossing, document_scores
+from revlm.measures.scoring import Scorer
 from revlm.models.backbone import from_config
 from revlm.models.language_model import LanguageModel
 from tests.conftest import TINY
@@ -26,9 +27,7 @@ FORWARD, REVERSE = Direction
 
 
 def language_model(model, tokenizer, *, window=64, units=None, name="tiny"):
-    layout = Layout(
-        window, packed=False, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={}, units=units
-    )
+    layout = Layout.of(tokenizer, window=window, units=units)
     return LanguageModel(name, model.eval(), tokenizer, layout, tuple(Direction), {})
 
 
@@ -40,7 +39,7 @@ def scorer(tiny_lm, tokenizer):
 @pytest.fixture
 def documents(store):
     """Real documents of 2 to some 700 tokens: shorter and longer than a window."""
-    return select(store, np.argsort(store.lengths)[:: max(1, len(store) // 12)])
+    return store.take(np.argsort(store.lengths)[:: max(1, len(store) // 12)])
 
 
 def token_losses(scorer, documents):
@@ -48,8 +47,7 @@ def token_losses(scorer, documents):
 
 
 def as_documents(*rows):
-    parts = [np.asarray(row, dtype=np.int64) for row in rows]
-    return TokenIds(np.concatenate(parts), np.cumsum([0, *map(len, parts)]))
+    return TokenIds.of(rows)
 
 
 def naive_nll(model, ids, bos, window, direction):
@@ -117,7 +115,7 @@ def markov(tokenizer):
 def test_the_true_distribution_has_no_direction(markov, store):
     """Under the exact model of a chain and its reversal S is 0 to 1e-9, whatever the text."""
     # The bos row of the table holds the start, so no document may hold the bos token.
-    documents = select(store, np.arange(20))
+    documents = store.take(np.arange(20))
     losses = token_losses(Scorer(markov), documents)
     scores = document_scores(losses, [100] * len(documents), CurvesConfig())
     assert np.abs(scores["s"]).max() <= 1e-9
@@ -161,7 +159,7 @@ def test_the_company_of_a_document_never_changes_its_score(tiny_lm, tokenizer, d
     lm = language_model(tiny_lm, tokenizer)
     losses = token_losses(Scorer(dict.fromkeys(Direction, lm), batch_tokens=batch_tokens), documents)
     for index in (0, len(documents) // 2, len(documents) - 1):
-        alone = token_losses(Scorer(dict.fromkeys(Direction, lm)), select(documents, np.array([index])))
+        alone = token_losses(Scorer(dict.fromkeys(Direction, lm)), documents.take(np.array([index])))
         here = slice(documents.offsets[index], documents.offsets[index + 1])
         assert np.allclose(losses.nll[:, here], alone.nll, atol=1e-5)
 
@@ -323,7 +321,7 @@ def test_scoring_held_out_documents_gives_the_runs_validation_loss(smoke_run, co
     data.setup("fit")
     held_out = np.unique(data.val_streams[0].windows.doc)
     scorer = Scorer.open(str(smoke_run / "model"), cache_dir=cache_dir)
-    losses = token_losses(scorer, select(data.store, held_out))
+    losses = token_losses(scorer, data.store.take(held_out))
     forward, reverse = losses.sums().sum(1) / losses.counts().sum(1)
     summary = json.loads((smoke_run / "summary.json").read_text())
     assert forward == pytest.approx(summary["nll_forward"], abs=1e-5)

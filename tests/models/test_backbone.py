@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from revlm.config import InitConfig, ModelConfig
-from revlm.data.streams import EvalStream, Layout
+from revlm.data.layout import Layout
+from revlm.data.streams import EvalStream
 from revlm.data.tokens import add_tags, begin_id, build_store, load_tokenizer, pad_id, tokenizer_fingerprint
 from revlm.direction import Direction, orient
 from revlm.errors import UserError
@@ -279,7 +280,7 @@ def test_smollm2_reads_english_and_not_backwards(smollm2, corpus, cache_dir):
     dataset = corpus.dataset.select(range(0, len(corpus.dataset), 7))
     everything = np.ones(len(dataset), dtype=np.bool_)
     store = build_store(dataset, everything, tokenizer, corpus_fingerprint="every 7th", cache_dir=cache_dir)
-    layout = Layout(window=128, packed=True, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+    layout = Layout.of(tokenizer, window=128, packed=True)
     loss, mean = TokenLoss(model), {}
     assert loss.linear
     for direction in Direction:
@@ -300,7 +301,7 @@ def test_smollm2_reads_english_and_not_backwards(smollm2, corpus, cache_dir):
 def test_smollm2_is_scored_as_transformers_scores_it(smollm2, corpus, direction):
     """The mean of token losses is transformers' own loss, to 1e-4."""
     _, model, tokenizer = smollm2
-    layout = Layout(window=128, packed=True, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags={})
+    layout = Layout.of(tokenizer, window=128, packed=True)
     for text in corpus.dataset.select(range(0, len(corpus.dataset), 40))["text"]:
         ids = np.asarray(tokenizer(text, add_special_tokens=False)["input_ids"][:128])
         row, labels, positions = one_window_row(orient(ids, direction), layout)

@@ -9,7 +9,7 @@ from transformers import GenerationConfig, GenerationMixin, PretrainedConfig, Pr
 from transformers.modeling_outputs import CausalLMOutput
 
 from revlm.config import ModelConfig
-from revlm.data.streams import Layout
+from revlm.data.layout import Layout
 from revlm.data.tokens import TAGS, begin_id, pad_id, unit_starts
 from revlm.direction import Direction, boundary_units, orient, segment_units
 from revlm.errors import UserError
@@ -24,7 +24,7 @@ PROMPTS = ["Once upon a time , there was", "今天天气很好", "a family 👩�
 
 def plain_layout(tokenizer, *, tag=False, units=None):
     tags = {d: tokenizer.convert_tokens_to_ids(token) for d, token in TAGS.items()} if tag else {}
-    return Layout(64, packed=False, bos=begin_id(tokenizer), pad=pad_id(tokenizer), tags=tags, units=units)
+    return Layout.of(tokenizer, window=64, tags=tags, units=units)
 
 
 def write(model, tokenizer, prompt, *, tag=False, seed=0, **options):

@@ -60,9 +60,9 @@ def test_accuracies_and_paired_differences_stand_in_the_table(tmp_path):
     first = evaluation(tmp_path / "a", [1] * 30 + [0] * 10)
     second = evaluation(tmp_path / "b", [1] * 10 + [0] * 30, direction="reverse", too_long=3)
     page = evaluation_tables([first, second])
-    assert cells(page, "mmlu")[1:4] == ["0.2500", "0.5000", "0.7500 [0.5981, 0.8581] n=40"]
+    assert cells(page, "mmlu")[1:4] == ["0.2500", "0.5000", "0.7500 [0.5981, 0.8581] (n=40)"]
     difference = cells(page, "mmlu", "m reverse", "m forward")
-    assert difference[3].startswith("-0.5000 [-0.6500, -0.3500] n=40")
+    assert difference[3].startswith("-0.5000 [-0.6500, -0.3500] (n=40)")
     assert difference[4:] == ["<0.0001", "<0.0001"]
     assert cells(page, "mmlu", "m reverse", "reverse")[3] == "3 of 40"
 
@@ -73,7 +73,7 @@ def test_differences_pair_equal_questions_only(tmp_path):
     second = evaluation(tmp_path / "b", [0, 0, 0, 0, 1, 1], direction="reverse")
     path = second / "samples_mmlu.jsonl"
     path.write_text(path.read_text().replace('"q0"', '"other"'))
-    assert cells(evaluation_tables([first, second]), "mmlu", "m reverse", "m forward")[3].endswith("n=3")
+    assert cells(evaluation_tables([first, second]), "mmlu", "m reverse", "m forward")[3].endswith("(n=3)")
 
 
 def test_evaluations_of_one_arm_share_a_column(tmp_path):
@@ -85,8 +85,8 @@ def test_evaluations_of_one_arm_share_a_column(tmp_path):
     ]
     page = evaluation_tables(folders)
     assert cells(page, "task") == ["task", "chance", "majority", "m forward"]
-    assert cells(page, "mmlu")[3].endswith("n=3")
-    assert cells(page, "piqa")[3].endswith("n=2")
+    assert cells(page, "mmlu")[3].endswith("(n=3)")
+    assert cells(page, "piqa")[3].endswith("(n=2)")
     assert "Paired differences" not in page
 
 

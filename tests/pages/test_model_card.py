@@ -2,14 +2,18 @@
 
 import json
 import re
+from importlib.resources import files
+from pathlib import Path
 
 import pytest
 import yaml
+from hatchling.builders.wheel import WheelBuilder
+from huggingface_hub import ModelCard
 
+import revlm
 from revlm.direction import Direction
-from revlm.pages.runs.model_card import model_card
+from revlm.pages.runs.model_card import TEMPLATE, Exported, model_card, plain_code
 from revlm.pages.runs.run import read_run
-from revlm.pages.runs.usage import Exported, plain_code
 from tests.pages.run_folders import write_run
 
 
@@ -41,6 +45,7 @@ def test_the_hub_finds_what_it_reads(tmp_path):
     head = front_matter(
         model_card(read_run(write_run(tmp_path / "run", language="de")), about(directions=["reverse"]))
     )
+    del head["model-index"]
     assert head == {
         "library_name": "transformers",
         "pipeline_tag": "text-generation",
@@ -68,6 +73,35 @@ def test_the_base_model_is_named_only_where_it_is_a_hub_id(tmp_path, options, ba
     assert front_matter(card).get("base_model") == base
     origin = options.get("init.path", options.get("model.pretrained"))
     assert (f"continued from `{origin}`" in card) == (options["init.kind"] == "pretrained")
+
+
+def test_the_hub_reads_the_held_out_losses(tmp_path):
+    """Both are results of the card, under their own names; one that was not finite is none."""
+    folder = write_run(tmp_path / "run", forward=4.3217, reverse=4.4321)
+    card = ModelCard(model_card(read_run(folder), about()))
+    assert {result.metric_name: result.metric_value for result in card.data.eval_results} == {
+        "nll_forward": 4.3217,
+        "nll_reverse": 4.4321,
+    }
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"nll_forward": None, "nll_reverse": None}))
+    assert "model-index" not in front_matter(model_card(read_run(folder), about()))
+
+
+def test_documents_that_were_left_out_are_told_with_reasons(tmp_path):
+    """As the summary counts them."""
+    folder = write_run(tmp_path / "run")
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"skipped": {"empty": 1200, "short": 3}}))
+    assert "| 1,200 empty, 3 short |" in model_card(read_run(folder), about())
+
+
+def test_the_template_is_part_of_the_package():
+    """A wheel holds it, because it lies inside the package beside the code."""
+    assert (files("revlm.pages.runs") / TEMPLATE.name).is_file()
+    root = Path(revlm.__file__).parent
+    recurse = WheelBuilder(str(root.parent)).recurse_included_files()
+    assert TEMPLATE.relative_to(root.parent).as_posix() in {file.distribution_path for file in recurse}
 
 
 def test_every_number_of_the_losses_stands_in_the_files(tmp_path):

@@ -6,29 +6,24 @@ import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import hydra
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
 from pyarrow import parquet
 
 from revlm import cli, evaluate, keys, score, select
-from revlm.config import EvaluateConfig, ScoreConfig, SelectConfig
+from revlm.config import ScoreConfig, SelectConfig
 from revlm.errors import UserError
 from revlm.models.language_model import model_name
 from revlm.records.dashboard import adopt, as_json, build
-from tests.records.test_tracking import wandb_lines, wandb_records
+from tests.records.test_logger import wandb_lines, wandb_records
 
 DATA = ("data=sample", "data.domains=[finance,bbc_news,drama]", "data.max_bytes_per_domain=60000")
 SECTIONS = ("Loss by direction", "Gap", "Curves by position", "Intersection by domain", "S", "Selection arms")
 
 
-def options(name, schema, *overrides):
+def options(name, *overrides):
     """Options as the command line would make them."""
-    cli.register()
-    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-        plain = OmegaConf.to_container(hydra.compose(name, overrides=list(overrides)), resolve=True)
-    return OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(schema), plain))
+    return cli.declared(name, cli.compose(name, overrides))
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +35,11 @@ def group(smoke_run, run_train, tmp_path_factory):
     mine = ("scale=smoke", "budget.tokens=2_000", "logger.tags=[mine]")
     run_train(folders["train"], "+experiment=from_scratch_mixed", *mine, "logger.group=x")
     model = f"model.path={smoke_run / 'model'}"
-    score.score(options("score", ScoreConfig, model, *DATA, "curves.resamples=20", *places["score"]))
+    score.score(options("score", model, *DATA, "curves.resamples=20", *places["score"]))
     scores = f"scores={folders['score']}"
-    select.select(options("select", SelectConfig, scores, *DATA, "budget_tokens=12000", *places["select"]))
+    select.select(options("select", scores, *DATA, "budget_tokens=12000", *places["select"]))
     few = ("tasks=[piqa]", "limit=2")
-    evaluate.evaluate(options("evaluate", EvaluateConfig, model, *few, *places["evaluate"]))
+    evaluate.evaluate(options("evaluate", model, *few, *places["evaluate"]))
     return folders
 
 
@@ -117,7 +112,6 @@ def test_a_finished_scoring_run_is_sent_once(group, smoke_run):
     """The same command again leaves one W&B run."""
     config = options(
         "score",
-        ScoreConfig,
         f"model.path={smoke_run / 'model'}",
         *DATA,
         "curves.resamples=20",
@@ -146,7 +140,7 @@ def test_a_selection_tells_what_it_took(group):
 def test_no_trouble_of_wandb_costs_a_selection(group, tmp_path, capsys):
     """A project that W&B refuses leaves the selection whole."""
     given = (f"scores={group['score']}", *DATA, "budget_tokens=12000", "logger.project=a/b")
-    select.select(options("select", SelectConfig, *given, f"run.dir={tmp_path / 'out'}"))
+    select.select(options("select", *given, f"run.dir={tmp_path / 'out'}"))
     assert "W&B is off from here" in capsys.readouterr().out
     assert (tmp_path / "out" / "selection.json").exists()
 

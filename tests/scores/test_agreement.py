@@ -190,9 +190,9 @@ def test_pairs_are_told_by_size(tables):
         ("small_1", "large"): "cross-size",
     }
     expected = correlation(s_of(tables["small_0"]), s_of(tables["large"]))
-    found = pairs["small_0", "large"]
-    assert (found.r, found.low, found.high, found.n) == (expected.r, expected.low, expected.high, expected.n)
-    assert pairs["small_0", "small_1"].low > found.high
+    found = pairs["small_0", "large"].found
+    assert found == expected
+    assert pairs["small_0", "small_1"].found.low > found.high
 
 
 def test_independent_models_do_not_agree(columns, tmp_path):
@@ -203,7 +203,7 @@ def test_independent_models_do_not_agree(columns, tmp_path):
         for name in "ab"
     }
     pairs = [row for row in agreement(paths, {"a": 1, "b": 1}) if row.model_b]
-    assert all(abs(row.r) < 3 / np.sqrt(row.n) for row in pairs)
+    assert all(abs(row.found.value) < 3 / np.sqrt(row.found.n) for row in pairs)
 
 
 def test_agreement_on_domains_alone_vanishes_within_them(columns, tmp_path):
@@ -212,7 +212,8 @@ def test_agreement_on_domains_alone_vanishes_within_them(columns, tmp_path):
         name: write_scores(tmp_path / f"{name}.parquet", columns, plain_s(columns, seed, by_domain=0.3))
         for seed, name in enumerate("ab")
     }
-    found = {(row.column, row.statistic): row for row in agreement(paths, {"a": 1, "b": 1}) if row.model_b}
+    rows = agreement(paths, {"a": 1, "b": 1})
+    found = {(row.column, row.statistic): row.found for row in rows if row.model_b}
     assert found["s", "pearson"].low > 0.8
     assert found["s_z", "pearson"].low < 0 < found["s_z", "pearson"].high
 
@@ -220,19 +221,19 @@ def test_agreement_on_domains_alone_vanishes_within_them(columns, tmp_path):
 def test_means_are_over_the_pairs_of_a_kind(tables):
     """A mean stands for each kind, with its number of pairs and their extremes, and no interval."""
     rows = [row for row in agreement(tables, SIZES) if (row.column, row.statistic) == ("s_z", "pearson")]
-    cross = [row.r for row in rows if row.kind == "cross-size" and row.model_b]
+    cross = [row.found.value for row in rows if row.kind == "cross-size" and row.model_b]
     (mean,) = [row for row in rows if row.kind == "cross-size" and row.model_a == "mean"]
-    assert (mean.r, mean.pairs, mean.lowest, mean.highest) == (
+    assert (mean.found.value, mean.pairs, mean.lowest, mean.highest) == (
         pytest.approx(np.mean(cross)), 2, min(cross), max(cross),
     )  # fmt: skip
-    assert mean.low is mean.high is None
+    assert mean.found.low is mean.found.high is None
 
 
 def test_of_many_documents_the_same_subset_is_read_from_each_table(tables, columns):
     """Above the limit a hash of doc_id chooses documents, the same ones of every model."""
-    whole, part = (agreement(tables, SIZES, limit=limit)[0] for limit in (10**6, 200))
+    whole, part = (agreement(tables, SIZES, limit=limit)[0].found for limit in (10**6, 200))
     assert 100 < part.n < 300
-    assert part.low < whole.r < part.high
+    assert part.low < whole.value < part.high
 
 
 def test_files_tell_what_was_found(tables, tmp_path):
@@ -240,7 +241,11 @@ def test_files_tell_what_was_found(tables, tmp_path):
     page = write_agreement(tables, tmp_path)
     rows = agreement(tables, SIZES)
     with (tmp_path / "agreement.csv").open() as file:
-        assert [float(row["r"]) for row in csv.DictReader(file)] == [row.r for row in rows]
+        written = list(csv.DictReader(file))
+    assert [float(row["r"]) for row in written] == [row.found.value for row in rows]
+    assert list(written[0]) == [
+        "model_a", "model_b", "kind", "column", "statistic", "r", "low", "high", "n", "pairs", "lowest", "highest",
+    ]  # fmt: skip
     assert (tmp_path / "agreement.md").read_text() == page
     assert "tokenizers differ" not in page
     table = read(tables["large"])

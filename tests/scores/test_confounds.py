@@ -48,7 +48,7 @@ def test_a_null_is_not_found(columns, tmp_path):
     rows = panel(tmp_path, columns, 0.05 * noise(columns))
     del rows["nll_forward"]
     found = [row.plain for row in rows.values()] + [row.partial for row in rows.values()]
-    assert all(abs(one.r) < 0.06 for one in found if not np.isnan(one.r))
+    assert all(abs(one.value) < 0.06 for one in found if not np.isnan(one.value))
     assert rows["domain"].plain.low == 0
 
 
@@ -56,23 +56,23 @@ def test_a_confounded_number_is_unmasked(columns, tmp_path):
     """S that follows the compression ratio alone goes along with length, but not given the ratio."""
     ratio = standard(columns["compression_ratio"])
     row = panel(tmp_path, columns, 0.1 * ratio + 0.02 * noise(columns))["log_num_tokens"]
-    assert abs(row.plain.r) > 0.4
-    assert abs(row.partial.r) < 0.1
+    assert abs(row.plain.value) > 0.4
+    assert abs(row.partial.value) < 0.1
 
 
 def test_an_effect_of_domains_is_theirs(columns, tmp_path):
     """S that depends on the domain alone: domains explain most of it, and length nothing within them."""
     rows = panel(tmp_path, columns, plain_s(columns, by_domain=0.3))
     assert rows["domain"].partial.low > 0.4
-    assert abs(rows["log_num_tokens"].plain.r) > 0.2
-    assert abs(rows["log_num_tokens"].within_domain.r) < 0.06
+    assert abs(rows["log_num_tokens"].plain.value) > 0.2
+    assert abs(rows["log_num_tokens"].within_domain.value) < 0.06
 
 
 def test_forward_loss_is_part_of_s(columns, tmp_path):
     """S goes along with the forward loss by arithmetic, and not with the mean of both losses."""
     rows = panel(tmp_path, columns, 0.4 * noise(columns))
     assert rows["nll_forward"].plain.low > 0.3
-    assert abs(rows["nll_mean"].plain.r) < 0.06
+    assert abs(rows["nll_mean"].plain.value) < 0.06
 
 
 def test_a_language_beyond_its_domain_is_told_apart(corpus, tmp_path):
@@ -81,7 +81,7 @@ def test_a_language_beyond_its_domain_is_told_apart(corpus, tmp_path):
     s = 0.1 * (np.asarray(columns["language"]) == "zh") + 0.05 * noise(columns)
     assert panel(tmp_path, columns, s)["language"].partial.low > 0.2
     settled = columns | {"language": [f"of {name}" for name in columns["domain"]]}
-    assert np.isnan(panel(tmp_path, settled, s)["language"].partial.r)
+    assert np.isnan(panel(tmp_path, settled, s)["language"].partial.value)
 
 
 def test_every_number_is_written(columns, tmp_path):
@@ -93,7 +93,7 @@ def test_every_number_is_written(columns, tmp_path):
         written = {(row["confound"], row["kind"]): row for row in csv.DictReader(file)}
     plain = correlation(np.log(columns["num_tokens"]), s)
     assert [float(written["log_num_tokens", "plain"][key]) for key in ("r", "low", "high", "n")] == [
-        plain.r, plain.low, plain.high, len(s),
+        plain.value, plain.low, plain.high, len(s),
     ]  # fmt: skip
     assert len(written) == sum(len(row.kinds) for row in rows)
     table = [line for line in (tmp_path / "confounds.md").read_text().splitlines() if line.startswith("|")][
@@ -136,7 +136,7 @@ def test_a_subset_tells_what_the_whole_tells(columns, tmp_path):
     path = write_scores(tmp_path / SCORES, columns, s)
     whole, part = (confound_panel(read_confounds(path, limit=limit))[0].plain for limit in (10**6, 600))
     assert part.n < whole.n / 2
-    assert part.low < whole.r < part.high
+    assert part.low < whole.value < part.high
 
 
 def test_documents_without_a_value_are_left_out_and_counted(columns, tmp_path):
@@ -151,14 +151,24 @@ def test_a_table_without_a_column_is_named(columns, tmp_path):
     """A table of another form is refused by the column that it lacks."""
     table = parquet.read_table(write_scores(tmp_path / SCORES, columns, plain_s(columns)))
     parquet.write_table(table.drop_columns(["compression_ratio"]), tmp_path / SCORES)
-    with pytest.raises(UserError, match="no column compression_ratio"):
+    with pytest.raises(UserError, match="no column 'compression_ratio'"):
         write_confounds(tmp_path)
 
 
 def test_a_file_that_is_no_table_is_named(tmp_path):
     """What is no Parquet file, or is not there, is refused in one line."""
     (tmp_path / SCORES).write_text("s\n1\n")
-    with pytest.raises(UserError, match=r"scores\.parquet: not a Parquet file"):
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
         write_confounds(tmp_path)
-    with pytest.raises(UserError, match=r"scores\.parquet: not a Parquet file"):
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
         write_confounds(tmp_path / "nowhere")
+
+
+def test_a_table_that_is_damaged_in_its_middle_is_named(columns, tmp_path):
+    """Its footer is whole, so only reading its rows finds the damage."""
+    path = write_scores(tmp_path / SCORES, columns, plain_s(columns))
+    data = bytearray(path.read_bytes())
+    data[100 : len(data) // 2] = bytes(len(data) // 2 - 100)
+    path.write_bytes(data)
+    with pytest.raises(UserError, match=r"scores\.parquet: not a whole Parquet file"):
+        write_confounds(tmp_path)

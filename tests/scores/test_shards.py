@@ -14,8 +14,9 @@ from pyarrow import parquet
 
 from revlm.config import CorpusConfig, CurvesConfig, ScoreConfig
 from revlm.data.tokens import tokenizer_fingerprint
+from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.scoring import document_scores, select
+from revlm.measures.document_scores import document_scores
 from revlm.models.backbone import export
 from revlm.scores.merge import merge
 from revlm.scores.shards import Job, ShardedScores, check_identity, score_shards, shard_bounds
@@ -66,6 +67,21 @@ def test_the_table_holds_the_contracts_columns(job):
     assert metadata(table.schema)["begin_token"] == "<|bos|>"
     s = table["nll_forward"].to_numpy() - table["nll_reverse"].to_numpy()
     assert np.allclose(table["s"].to_numpy(), s)
+
+
+def test_a_table_says_what_its_numbers_follow_from(job):
+    """Of the model, the corpus and the options; the run's summary and identity agree with it."""
+    folder, opened = finish(job), ShardedScores(job).opened
+    said = metadata(parquet.read_schema(folder / "scores.parquet"))
+    summary = json.loads((folder / "score.json").read_text())
+    assert {name: summary[name] for name in said} == said
+    assert set(said) == {
+        "model", "directions", "parameters", "model_fingerprint", "tokenizer_fingerprint", "corpus_fingerprint",
+        "data", "window", "begin_token", "min_tokens", "smoothing", "hold",
+    }  # fmt: skip
+    model = opened.scorer.models[Direction.FORWARD]
+    assert said["model_fingerprint"] == ShardedScores(job).identity()["model"] == model.fingerprint()
+    assert (said["corpus_fingerprint"], said["window"]) == (opened.corpus.fingerprint, 64)
 
 
 def test_rows_stand_in_the_order_of_the_corpus(job, corpus):
@@ -214,8 +230,8 @@ def test_shards_cover_the_documents_in_order(lengths, shard_tokens):
 def test_the_same_numbers_without_shards(job, corpus):
     """The table is what the scorer says of each document, wherever shards begin."""
     folder = finish(job)
-    scores = ShardedScores(job)
-    losses = scores.scorer.token_losses(select(scores.store, scores.documents), [""] * len(scores.documents))
+    opened = ShardedScores(job).opened
+    losses = opened.scorer.token_losses(opened.store.take(opened.documents), [""] * len(opened.documents))
     direct = document_scores(losses, [1] * len(losses), job.config.curves)
     table = parquet.read_table(folder / "scores.parquet")
     assert np.allclose(table["s"].to_numpy(), direct["s"], atol=1e-5)

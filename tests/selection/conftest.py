@@ -6,8 +6,9 @@ import pytest
 
 from revlm.cache import digest
 from revlm.config import CorpusConfig
+from revlm.data.order import document_hashes
 from revlm.scores.table import SCHEMA, with_metadata, write_table
-from revlm.selection.candidates import Scores, document_hashes
+from revlm.selection.candidates import Candidates
 
 # The corpus of tests/conftest.py, as the command line would name it.
 DATA = CorpusConfig(domains=["finance", "bbc_news", "drama"], max_bytes_per_domain=60_000)
@@ -55,7 +56,7 @@ def write_scores(corpus, tmp_path):
 
 
 def make_scores(values, *, domains=None, num_tokens=None, ids=None, order=None):
-    """Scores of invented documents; `order` permutes what is given before it is sorted by hash."""
+    """Candidates of invented documents; `order` permutes what is given before it is sorted by hash."""
     size = len(values)
     ids = np.array(ids if ids is not None else [f"document {n}" for n in range(size)])
     domains = np.array(domains if domains is not None else ["all"] * size)
@@ -67,7 +68,7 @@ def make_scores(values, *, domains=None, num_tokens=None, ids=None, order=None):
     names = tuple(sorted(set(domains.tolist())))
     codes = np.array([names.index(domain) for domain in domains], dtype=np.int32)
     rows = np.argsort(hashes)
-    return Scores(
+    return Candidates(
         hashes[rows], codes[rows], names, num_tokens[rows], values[rows], values[rows], values[rows] + 3
     )
 

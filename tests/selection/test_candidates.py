@@ -7,10 +7,10 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from revlm.data.tokens import document_hash
+from revlm.data.order import document_hashes
 from revlm.errors import UserError
 from revlm.scores.table import SCHEMA, write_table
-from revlm.selection.candidates import document_hashes, read_tables
+from revlm.selection.candidates import read_tables
 from revlm.selection.scored_corpus import join
 
 
@@ -27,7 +27,7 @@ def changed(rows, place, **values):
 
 def test_numbers_come_back_beside_their_documents(score_rows, write_scores):
     """Every document's numbers and domain are found again by its id, from the column that was asked for."""
-    scores = read_tables([write_scores(score_rows)], "compression_ratio").scores
+    scores = read_tables([write_scores(score_rows)], "compression_ratio").candidates
     rows = scores.find([row["doc_id"] for row in score_rows])
     for name, column in (
         ("s", scores.s),
@@ -42,22 +42,22 @@ def test_numbers_come_back_beside_their_documents(score_rows, write_scores):
 
 def test_neither_rows_nor_tables_have_an_order(score_rows, write_scores):
     """Shards in any order, rows in any order: the same arrays."""
-    whole = read_tables([write_scores(score_rows)], "s").scores
+    whole = read_tables([write_scores(score_rows)], "s").candidates
     shards = [
         write_scores(score_rows[100:][::-1], "a.parquet"),
         write_scores(score_rows[:100], "b.parquet"),
     ]
     for paths in (shards, shards[::-1]):
-        parts = read_tables(paths, "s").scores
+        parts = read_tables(paths, "s").candidates
         assert parts.names == whole.names
         for name in ("hashes", "domains", "num_tokens", "values", "s", "nll_forward"):
             assert (getattr(parts, name) == getattr(whole, name)).all()
 
 
-def test_hashes_are_those_of_training():
+def test_documents_are_known_by_the_hashes_of_training(score_rows, write_scores):
     """One document has one hash in all of revlm."""
-    ids = ["a", "b:1", "ü"]
-    assert document_hashes(ids).tolist() == [document_hash(doc_id) for doc_id in ids]
+    hashes = read_tables([write_scores(score_rows)], "s").candidates.hashes
+    assert hashes.tolist() == sorted(document_hashes(row["doc_id"] for row in score_rows).tolist())
 
 
 def test_a_missing_column_is_named(score_rows, write_scores, tmp_path):
@@ -85,7 +85,7 @@ def test_a_missing_number_names_its_first_document(score_rows, write_scores, val
     path = write_scores(rows)
     message = refusal(lambda: read_tables([path], "compression_ratio"))
     assert f"doc_id {rows[7]['doc_id']!r} has no compression_ratio" in message
-    assert len(read_tables([path], "s").scores) == len(rows)
+    assert len(read_tables([path], "s").candidates) == len(rows)
 
 
 def test_a_document_without_tokens_is_refused(score_rows, write_scores):
@@ -111,9 +111,9 @@ def test_a_damaged_table_is_left_out_as_a_whole(score_rows, write_scores):
     good, bad = write_scores(score_rows[:60], "a.parquet"), write_scores(score_rows[60:], "b.parquet")
     bad.write_bytes(bad.read_bytes()[:-200])
     tables = read_tables([good, bad], "s")
-    assert len(tables.scores) == 60
+    assert len(tables.candidates) == 60
     assert list(tables.damaged) == [bad]
-    assert f"{bad}: damaged or truncated Parquet" in refusal(lambda: read_tables([bad], "s"))
+    assert f"{bad}: not a whole Parquet file" in refusal(lambda: read_tables([bad], "s"))
 
 
 def test_a_table_damaged_in_the_middle_leaves_none_of_its_rows(tmp_path):
@@ -129,7 +129,7 @@ def test_a_table_damaged_in_the_middle_leaves_none_of_its_rows(tmp_path):
     middle = len(data) * 2 // 3
     data[middle : middle + 5000] = bytes(5000)
     path.write_bytes(data)
-    assert "damaged or truncated Parquet" in refusal(lambda: read_tables([path], "s"))
+    assert "not a whole Parquet file" in refusal(lambda: read_tables([path], "s"))
 
 
 def test_scores_of_another_corpus_are_refused(score_rows, write_scores, corpus):
@@ -170,7 +170,7 @@ def test_a_score_table_costs_tens_of_bytes_a_document(tmp_path):
     write_table(path, pa.table(columns).cast(SCHEMA).to_batches(), SCHEMA)
     del columns
     tracemalloc.start()
-    scores = read_tables([path], "s").scores
+    scores = read_tables([path], "s").candidates
     held, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert len(scores) == size

@@ -48,23 +48,23 @@ def test_weights_are_the_published_formula(scored, law, score_rows):
     ids = [row["doc_id"] for row in score_rows]
     texts = dict(zip(scored.corpus.dataset["doc_id"], scored.corpus.dataset["text"], strict=True))
     expected = reference([texts[doc_id] for doc_id in ids], law.dataset["text"])
-    np.testing.assert_allclose(weights[scored.scores.find(ids)], expected, rtol=1e-9)
+    np.testing.assert_allclose(weights[scored.candidates.find(ids)], expected, rtol=1e-9)
 
 
 def test_fitting_on_a_share_takes_a_fair_sample(scored, law, monkeypatch):
     """Above the cap a hash takes documents from all over the corpus, the same ones every time."""
-    monkeypatch.setattr(dsir, "FIT_TOKENS", int(scored.scores.num_tokens.sum()) // 3)
+    monkeypatch.setattr(dsir, "FIT_TOKENS", int(scored.candidates.num_tokens.sum()) // 3)
     first, facts = dsir.weigh(scored, law)
     second, _ = dsir.weigh(scored, law)
     assert (first == second).all()
-    assert 0.15 < facts["num_documents_fitted"] / len(scored.scores) < 0.55
+    assert 0.15 < facts["num_documents_fitted"] / len(scored.candidates) < 0.55
     assert np.isfinite(first).all()
 
 
 def test_documents_that_the_target_holds_are_counted(scored, corpus):
     """A target cut out of the corpus finds itself again, and the record says how often."""
     _, facts = dsir.weigh(scored, corpus)
-    assert facts["num_documents_in_target"] == len(scored.scores)
+    assert facts["num_documents_in_target"] == len(scored.candidates)
     assert facts["corpus_fingerprint"] == corpus.fingerprint
 
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from revlm.config import CorpusConfig, Rule, RuleConfig
+from revlm.data.order import document_hashes
 from revlm.errors import UserError
-from revlm.selection.candidates import document_hashes
 from revlm.selection.rules import check_rule, column_of, gumbel, ranking, zscores
 from tests.selection.conftest import make_scores
 

@@ -4,12 +4,10 @@ import json
 import subprocess
 import sys
 
-import hydra
 import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from omegaconf import OmegaConf
 from pyarrow import parquet
 
 from revlm import cli
@@ -20,11 +18,11 @@ from revlm.config import (
     LoggerConfig,
     Rule,
     RuleConfig,
+    RunConfig,
     SelectConfig,
     Source,
     WandbMode,
 )
-from revlm.config.selection import SelectFolderConfig
 from revlm.data.corpus import load_corpus
 from revlm.errors import UserError
 from tests.selection.conftest import DATA
@@ -42,7 +40,7 @@ def run(cache_dir, tmp_path, score_rows, write_scores):
             data=options.pop("data", DATA),
             rule=RuleConfig(rule, target),
             budget_tokens=budget_tokens,
-            run=SelectFolderConfig(id="", dir=str(tmp_path / folder)),
+            run=RunConfig(id="", dir=str(tmp_path / folder)),
             cache=CacheConfig(str(cache_dir)),
             logger=LoggerConfig(WandbMode.none),
             **options,
@@ -220,10 +218,9 @@ def test_texts_are_never_all_in_memory(tmp_path, cache_dir):
 import pyarrow as pa
 from revlm import select as door
 from revlm.config import *
-from revlm.config.selection import SelectFolderConfig
 config = SelectConfig(scores={str(tmp_path / "scores.parquet")!r}, budget_tokens={23_000 * (size - 1)},
     data=CorpusConfig(source=Source.files, path={str(tmp_path / "texts.jsonl")!r}),
-    run=SelectFolderConfig(id="", dir={str(tmp_path / "out")!r}), cache=CacheConfig({str(cache_dir)!r}))
+    run=RunConfig(id="", dir={str(tmp_path / "out")!r}), cache=CacheConfig({str(cache_dir)!r}))
 door.select(config)
 print(pa.default_memory_pool().max_memory())
 """
@@ -278,24 +275,22 @@ def test_a_mistake_is_one_line_with_the_way_out(arguments, revlm_command, score_
 
 
 @pytest.mark.parametrize("rule", list(Rule))
-def test_every_rule_is_a_choice_of_its_name(compose, rule):
+def test_every_rule_is_a_choice_of_its_name(rule):
     """rule=NAME composes with the data of a scoring run."""
-    with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-        config = hydra.compose("select", [f"rule={rule}", "scores=x", "budget_tokens=5", "data=sample_de"])
-    declared = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(SelectConfig), config))
+    given = [f"rule={rule}", "scores=x", "budget_tokens=5", "data=sample_de"]
+    declared = cli.declared("select", cli.compose("select", given))
     assert declared.rule.name is rule
     assert (declared.rule.target is not None) == (rule is Rule.dsir)
     assert declared.run.dir.startswith(f"runs/select/{rule}_5_0_")
 
 
-def test_other_options_are_another_folder(compose):
+def test_other_options_are_another_folder():
     """A selection replaces none that was made in another way."""
     given = ["", "zscore=true", "column=nll_reverse", "data=sample_de", "scores=y", "seed=1", "rule=random"]
     folders = set()
     for other in given:
-        with hydra.initialize_config_dir(str(cli.conf_dir()), version_base="1.3"):
-            options = ["scores=x", "budget_tokens=5", *([other] if other else [])]
-            folders.add(hydra.compose("select", options).run.dir)
+        options = ["scores=x", "budget_tokens=5", *([other] if other else [])]
+        folders.add(cli.compose("select", options).run.dir)
     assert len(folders) == len(given)
 
 

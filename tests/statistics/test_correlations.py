@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 
 from revlm.statistics.correlations import (
+    as_columns,
     correlation,
-    correlation_text,
     explained_by,
     partial_correlation,
     pooled_correlation,
@@ -39,7 +39,9 @@ def test_it_is_scipys_number(rank, reference):
     """With ties or without, r is what scipy says."""
     x, y = normals(np.random.default_rng(0), 0.4, 60)
     for columns in ((x, y), (np.round(x), np.round(y))):
-        assert correlation(*columns, rank=rank).r == pytest.approx(reference(*columns).statistic, abs=1e-12)
+        assert correlation(*columns, rank=rank).value == pytest.approx(
+            reference(*columns).statistic, abs=1e-12
+        )
 
 
 def test_pearsons_interval_is_scipys():
@@ -60,7 +62,7 @@ def test_ranks_do_not_mind_rising_functions():
 def test_fewer_than_four_rows_say_nothing(measure, size):
     """Below four rows there is no correlation and no interval, but a count."""
     found = measure(np.arange(size), np.arange(size))
-    assert math.isnan(found.r)
+    assert math.isnan(found.value)
     assert (found.low, found.high, found.n) == (None, None, size)
 
 
@@ -76,14 +78,14 @@ def test_constant_columns_say_nothing():
         explained_by(np.zeros(50), x),
         explained_by(x, constant),
     ):
-        assert math.isnan(found.r)
+        assert math.isnan(found.value)
         assert found.low is None
 
 
 def test_a_perfect_correlation_has_no_interval():
     """Fisher's z is infinite at one, so certainty is not claimed."""
     found = correlation(np.arange(9), np.arange(9) ** 2)
-    assert (found.r, found.low, found.high, found.n) == (pytest.approx(1), None, None, 9)
+    assert (found.value, found.low, found.high, found.n) == (pytest.approx(1), None, None, 9)
 
 
 def test_rows_without_a_number_are_left_out():
@@ -147,9 +149,9 @@ def test_one_control_is_the_textbook_formula():
     rng = np.random.default_rng(8)
     z = rng.normal(size=80)
     x, y = z + rng.normal(size=80), z + rng.normal(size=80)
-    xy, xz, yz = (correlation(*pair).r for pair in ((x, y), (x, z), (y, z)))
+    xy, xz, yz = (correlation(*pair).value for pair in ((x, y), (x, z), (y, z)))
     expected = (xy - xz * yz) / math.sqrt((1 - xz**2) * (1 - yz**2))
-    assert partial_correlation(x, y, [z]).r == pytest.approx(expected, abs=1e-9)
+    assert partial_correlation(x, y, [z]).value == pytest.approx(expected, abs=1e-9)
 
 
 def test_categories_are_one_hot_columns():
@@ -161,7 +163,7 @@ def test_categories_are_one_hot_columns():
     design = np.column_stack([cells, stats.rankdata(z)])
     left = [v - design @ np.linalg.lstsq(design, v)[0] for v in (stats.rankdata(x), stats.rankdata(y))]
     found = partial_correlation(x, y, [z], [domain, language])
-    assert found.r == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-9)
+    assert found.value == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-9)
 
 
 def test_each_control_costs_a_degree():
@@ -171,7 +173,7 @@ def test_each_control_costs_a_degree():
     noise = list(rng.normal(size=(20, 40)))
     few, many, twice = (partial_correlation(x, y, c) for c in (noise[:1], noise, noise[:1] * 2))
     assert many.high - many.low > few.high - few.low
-    assert (twice.r, twice.low) == pytest.approx((few.r, few.low))
+    assert (twice.value, twice.low) == pytest.approx((few.value, few.low))
 
 
 def test_a_confounded_pair_is_unmasked():
@@ -180,7 +182,7 @@ def test_a_confounded_pair_is_unmasked():
     cause = rng.normal(size=4000)
     x, y = cause + rng.normal(size=4000), cause + rng.normal(size=4000)
     assert correlation(x, y).low > 0.4
-    assert abs(partial_correlation(x, y, [cause]).r) < 0.05
+    assert abs(partial_correlation(x, y, [cause]).value) < 0.05
 
 
 def test_groups_are_no_correlation():
@@ -188,8 +190,8 @@ def test_groups_are_no_correlation():
     rng = np.random.default_rng(12)
     groups = np.repeat(np.arange(400), 5)
     x, y = normals(rng, 0.6, 2000)
-    assert correlation(x + groups, y - groups).r < -0.9
-    assert pooled_correlation(x + groups, y - groups, groups).r == pytest.approx(rank_r(0.6), abs=0.05)
+    assert correlation(x + groups, y - groups).value < -0.9
+    assert pooled_correlation(x + groups, y - groups, groups).value == pytest.approx(rank_r(0.6), abs=0.05)
 
 
 def test_explained_share_is_epsilon_squared_of_ranks():
@@ -199,13 +201,13 @@ def test_explained_share_is_epsilon_squared_of_ranks():
     y = groups * 0.5 + rng.normal(size=120)
     ranks = stats.rankdata(y)
     f = stats.f_oneway(*(ranks[groups == group] for group in range(4))).statistic
-    assert explained_by(groups, y).r == pytest.approx(3 * (f - 1) / (3 * f + 116))
+    assert explained_by(groups, y).value == pytest.approx(3 * (f - 1) / (3 * f + 116))
 
 
 def test_chance_explains_nothing():
     """On average over draws, many categories without effect explain a share of 0."""
     rng = np.random.default_rng(14)
-    shares = [explained_by(rng.integers(0, 15, 60), rng.normal(size=60)).r for _ in range(300)]
+    shares = [explained_by(rng.integers(0, 15, 60), rng.normal(size=60)).value for _ in range(300)]
     assert abs(np.mean(shares)) < 0.02
 
 
@@ -213,7 +215,7 @@ def test_a_category_settled_by_another_is_not_defined():
     """What a category explains beyond one that decides it is no number."""
     rng = np.random.default_rng(15)
     domain = rng.integers(0, 6, 100)
-    assert math.isnan(explained_by(domain // 2, rng.normal(size=100), categories=[domain]).r)
+    assert math.isnan(explained_by(domain // 2, rng.normal(size=100), categories=[domain]).value)
 
 
 def test_a_null_is_rarely_found_and_an_effect_mostly():
@@ -232,6 +234,7 @@ def test_cells_say_effect_interval_and_n():
     """A cell of a table holds all three, or says that there is none."""
     x, y = normals(np.random.default_rng(17), 0.5, 1200)
     found = correlation(x, y)
-    assert correlation_text(found) == f"{found.r:+.3f} [{found.low:+.3f}, {found.high:+.3f}] n=1,200"
-    assert correlation_text(correlation([1], [1])) == "not defined (n=1)"
-    assert correlation_text(correlation(x, x)) == "+1.000 (no interval, n=1,200)"
+    assert found.text() == f"{found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}] (n=1,200)"
+    assert correlation([1], [1]).text() == "not defined (n=1)"
+    assert correlation(x, x).text() == "+1.000 (no interval, n=1,200)"
+    assert as_columns(correlation(x, x)) == {"r": pytest.approx(1), "low": None, "high": None, "n": 1200}

@@ -66,3 +66,28 @@ def test_a_side_needs_documents_and_three_seeds(seeds, p, side):
     """Neither a small p alone nor seeds alone say on which side of the null an effect lies."""
     value = float(np.mean(list(seeds.values())))
     assert Effect(value, value - 0.01, value + 0.01, 100, seeds, p).side() == side
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "null", "apart"),
+    [(0.1, 0.2, 0.0, 1), (-0.2, -0.1, 0.0, -1), (-0.1, 0.1, 0.0, 0), (0.0, 0.2, 0.0, 0), (0.1, 0.2, 0.5, -1), (None, None, 0.0, 0)],
+    ids=["above", "below", "around", "touching", "below another null", "no interval"],
+)  # fmt: skip
+def test_an_interval_lies_apart_from_the_null_or_not(low, high, null, apart):
+    """The whole interval on one side; where there is none nothing is said."""
+    assert Effect(0.15, low, high, 9, null=null).apart == apart
+
+
+def test_an_interval_is_cut_to_what_is_possible():
+    """A chance is no less than 0 and no more than 1, whatever resampling and widening give."""
+    cut = Effect(0.9, -0.1, 1.2, 9, {0: 0.9}, 0.2, 0.5).bounded(0, 1)
+    assert cut == Effect(0.9, 0, 1, 9, {0: 0.9}, 0.2, 0.5)
+    assert Effect(0.9, n=1).bounded(0, 1) == Effect(0.9, n=1)
+
+
+def test_seeds_hold_against_the_effects_own_null():
+    """Chances around 0.6 lie above a coin toss and below 0.7, not merely above 0."""
+    seeds = {0: 0.59, 1: 0.6, 2: 0.61}
+    assert Effect(0.6, 0.55, 0.65, 9, seeds, 0.01, null=0.5).side() == 1
+    assert Effect(0.6, 0.55, 0.65, 9, seeds, 0.01, null=0.7).side() == -1
+    assert Effect(0.6, 0.55, 0.65, 9, seeds, 0.01, null=0.605).side() == 0

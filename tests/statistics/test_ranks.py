@@ -20,7 +20,7 @@ def test_the_value_is_the_partial_correlation():
     rng = np.random.default_rng(0)
     x, y, control = rng.normal(size=(3, 200))
     found = partial_rank_effect(x, y + x, [control], resamples=200)
-    assert found.value == partial_correlation(x, y + x, [control]).r
+    assert found.value == partial_correlation(x, y + x, [control]).value
     assert found.low < found.value < found.high
     assert found.n == 200
 
@@ -34,7 +34,7 @@ def test_each_resample_is_a_partial_correlation_of_its_rows():
     counts = rng.integers(0, 3, size=(5, 40)).astype(float)
     for row, got in zip(counts.astype(int), _correlations(columns, counts), strict=True):
         x, y, control = np.repeat(columns, row, axis=1)
-        assert got == pytest.approx(partial_correlation(x, y, [control]).r, abs=1e-9)
+        assert got == pytest.approx(partial_correlation(x, y, [control]).value, abs=1e-9)
 
 
 def test_intervals_of_copies_cover():

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from revlm.studies.null_controls import control_findings, controls_markdown
-from revlm.studies.study import Verdict
+from revlm.studies.verdicts import Verdict
 
 from .planted import losses
 

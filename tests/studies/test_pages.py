@@ -11,7 +11,7 @@ from revlm.errors import UserError
 from revlm.studies.catalogue import STUDIES
 from revlm.studies.html import report_html
 from revlm.studies.pages import RECORDS, RESULTS, fill, write_page, write_pages
-from revlm.studies.records import Records, arm_and_seed, collect, write_record
+from revlm.studies.records import Records, collect, write_record
 
 from .planted import losses, runs, validations
 
@@ -102,21 +102,6 @@ def test_no_records_is_told(tmp_path):
         collect(tmp_path, tmp_path / "out")
     with pytest.raises(UserError, match=r"choose from runs\.csv"):
         collect(tmp_path, tmp_path / "out", ["run.csv"])
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("from_scratch_forward_en_2", ("from_scratch_forward_en", 2)),
-        ("a_1+b_1", ("a+b", 1)),
-        ("a_1+b_2", ("a_1+b_2", 0)),
-        ("SmolLM2-135M-Instruct.Q4_1", ("SmolLM2-135M-Instruct.Q4_1", 0)),
-        ("llama2_7b", ("llama2_7b", 0)),
-    ],
-)
-def test_a_models_name_says_arm_and_seed(name, expected):
-    """Of our own models; the last digit of a public one is no seed."""
-    assert arm_and_seed(name) == expected
 
 
 def test_a_damaged_record_is_told(tmp_path):

@@ -5,15 +5,15 @@ import pandas as pd
 import pytest
 
 from revlm.direction import Direction
-from revlm.studies import intersection, quality, quality_measures, selected
-from revlm.studies.study import Verdict
+from revlm.studies import arms, intersection, quality, quality_measures, selected
+from revlm.studies.verdicts import Verdict
 
 from .planted import losses
 
 DOMAINS = ("a", "b", "c", "d")
 
 
-def ladder(shift, arm=quality_measures.PAIR):
+def ladder(shift, arm=arms.PAIR):
     """Clean documents with S around 0.1, and copies of every kind whose S is lower by `shift` a level."""
     clean = losses(arm, 5.1, 5.0, name="ladder").assign(label="clean")
     tables = [clean]
@@ -43,9 +43,7 @@ def labelled(gap):
     tables = []
     for name, labels in quality_measures.SETS.items():
         for label, s in zip(labels, (gap, 0.0), strict=True):
-            rows = losses(quality_measures.MIXED, 5.0 + s, 5.0, name="labelled").assign(
-                domain=name, label=label
-            )
+            rows = losses(arms.DOUBLE_EN, 5.0 + s, 5.0, name="labelled").assign(domain=name, label=label)
             rows["doc_id"] = f"{name}/" + rows["doc_id"] + f"/{label}"
             tables.append(rows)
     return with_measures(pd.concat(tables, ignore_index=True))
@@ -78,7 +76,7 @@ def test_the_area_over_seeds_is_the_mean_of_the_seeds_areas():
     never = np.random.default_rng(1).random(len(rows)) < 0.4
     rows.loc[never, "crossing"] = quality_measures.NEVER
     found = quality_measures.set_areas(rows)["sms", "crossing"]
-    assert found.effect.value == pytest.approx(np.mean(list(found.by_seed.values())))
+    assert found.value == pytest.approx(np.mean(list(found.seeds.values())))
 
 
 def test_a_crossing_that_never_happens_is_later_than_all():
@@ -93,22 +91,23 @@ def crossings(position, never, low=1):
     return pd.DataFrame(
         [
             {"set": "x", "arm": arm, "seed": seed, "windows": windows, "domain": domain, "position": position, "low": low, "high": np.nan,
-             "share_never": never, "num_documents": 50, "window": 256, "resamples": 200}
-            for arm in intersection.NAMES for seed in (0, 1, 2) for windows in intersection.WINDOWS
+             "share_never": never, "num_documents": 50, "window": 256,
+             "smoothing": 9, "hold": 8, "resamples": 200}
+            for arm in arms.READERS for seed in (0, 1, 2) for windows in intersection.WINDOWS
             for domain in ("all", *DOMAINS)
         ]
     )  # fmt: skip
 
 
 def contexts(difference):
-    rows = losses(intersection.PAIR, 5.0 + difference, 5.0)
+    rows = losses(arms.PAIR, 5.0 + difference, 5.0)
     return pd.concat([rows.assign(context=k) for k in (0, 4, 8)], ignore_index=True)
 
 
 def curves():
     return pd.DataFrame(
         [
-            {"set": "x", "arm": intersection.PAIR, "seed": seed, "windows": windows, "domain": domain,
+            {"set": "x", "arm": arms.PAIR, "seed": seed, "windows": windows, "domain": domain,
              "direction": direction.value, "position": position, "nll": 8 - 0.1 * position, "count": 10}
             for windows in intersection.WINDOWS for seed in (0, 1, 2) for domain in ("all", *DOMAINS) for direction in Direction for position in range(20)
         ]
@@ -123,7 +122,7 @@ def curves():
 def test_curves_cross_when_almost_every_resample_does(position, never, verdict):
     """A position that two in five resamples lack is no crossing."""
     records = {
-        "documents.parquet": losses(intersection.PAIR, 5.0, 5.0),
+        "documents.parquet": losses(arms.PAIR, 5.0, 5.0),
         "crossings.csv": crossings(position, never),
         "curves.parquet": curves(),
         "contexts.parquet": contexts(0.0),
@@ -155,16 +154,16 @@ def test_a_crossing_of_all_windows_alone_is_not_enough():
 )
 def test_crossings_of_a_null_control_are_held_against_crossings(position, never, verdict):
     """Where the curves are one in truth a crossing is an accident; its text enters no other number."""
-    null = crossings(position, never).assign(arm=intersection.NULL, domain="markov")
+    null = crossings(position, never).assign(arm=arms.MARKOV, domain="markov")
     null = pd.concat([null, null.assign(domain="all")]).drop_duplicates(["seed", "windows", "domain"])
     records = {
-        "documents.parquet": losses(intersection.PAIR, 5.0, 5.0),
+        "documents.parquet": losses(arms.PAIR, 5.0, 5.0),
         "crossings.csv": crossings(12.0, 0.0),
         "curves.parquet": curves(),
         "contexts.parquet": contexts(0.0),
     }
     alone = intersection.render(records)
-    markov = {"arm": intersection.NULL, "domain": "markov"}
+    markov = {"arm": arms.MARKOV, "domain": "markov"}
     beside = intersection.render(
         records
         | {
@@ -183,9 +182,9 @@ def test_crossings_of_a_null_control_are_held_against_crossings(position, never,
 )
 def test_a_side_that_tells_more_at_equal_context_is_found(difference, verdict):
     """A tenth of a nat lies outside of the margin, a twentieth on it, none inside."""
-    found = intersection.by_context(intersection.with_difference(contexts(difference)))
+    found = intersection.by_context(intersection.comparable(contexts(difference)))
     assert list(found) == [0, 8]
-    assert intersection._same_tokens(intersection.PAIR, found).verdict is verdict
+    assert intersection._same_tokens(arms.PAIR, found).verdict is verdict
 
 
 def answers(arm, share, seeds=(0, 1, 2)):

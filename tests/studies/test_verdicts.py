@@ -5,8 +5,9 @@ import re
 import pandas as pd
 import pytest
 
-from revlm.studies import continued, from_scratch, pretrained_bias
-from revlm.studies.study import Verdict, cell, costs_little, seeded, share_of, worst
+from revlm.studies import arms, continued, from_scratch, pretrained_bias
+from revlm.studies.effects import seeded, share_of, with_gap, with_s
+from revlm.studies.verdicts import Verdict, costs_little, worst
 
 from .planted import losses, runs, validations
 
@@ -56,12 +57,12 @@ def test_the_arrow_is_found_where_it_is_planted():
 
 def test_the_price_of_reading_both_ways_is_paired():
     """Documents differ by half a nat; the paired difference of 0.01 has an interval far narrower."""
-    documents = from_scratch.with_gap(from_scratch_records(0.0)["documents.parquet"])
+    documents = from_scratch.any_language(from_scratch_records(0.0)["documents.parquet"])
     english = documents[documents["language"] == "en"]
-    nats, _ = from_scratch.comparisons(english)[from_scratch.DOUBLE, "forward"]
-    assert nats.effect.value == pytest.approx(0.01, abs=0.004)
-    assert nats.effect.high - nats.effect.low < 0.01
-    assert (nats.effect.n, nats.seeds) == (200, 3)
+    nats, _ = from_scratch.comparisons(english)[arms.DOUBLE, "forward"]
+    assert nats.value == pytest.approx(0.01, abs=0.004)
+    assert nats.high - nats.low < 0.01
+    assert (nats.n, len(nats.seeds)) == (200, 3)
 
 
 def continued_records(reverse):
@@ -74,10 +75,10 @@ def continued_records(reverse):
         losses("continued_mixed_en", 5.0, reverse),
         losses("continued_reverse_en", 6.0, 5.1),
         losses("SmolLM2", 3.0, 7.0, seeds=(0,), name=continued.PUBLIC_SET),
-        losses(continued.PUBLIC, 3.2, 6.0, seeds=(0,), name=continued.PUBLIC_SET),
+        losses(arms.PUBLIC_CONTINUED, 3.2, 6.0, seeds=(0,), name=continued.PUBLIC_SET),
     ]
     return {
-        "runs.csv": runs("continued_mixed_en", continued.PUBLIC),
+        "runs.csv": runs("continued_mixed_en", arms.PUBLIC_CONTINUED),
         "documents.parquet": pd.concat(tables, ignore_index=True),
         "validations.csv": validations("continued_forward_en", "continued_mixed_en", "continued_reverse_en"),
     }
@@ -93,10 +94,10 @@ def test_seeds_that_disagree_and_seeds_that_are_few_give_no_verdict():
     """Documents alone never decide a claim about training."""
     wide, few = losses("arm", 5.0, 5.1, of_seed=0.5), losses("arm", 5.0, 5.5, seeds=(0, 1))
     for rows in (wide, few):
-        found = seeded(from_scratch.with_gap(rows), "gap")
-        assert found.effect.p < 0.05
+        found = seeded(with_gap(rows), "gap")
+        assert found.p < 0.05
         assert found.side() == 0
-    assert seeded(from_scratch.with_gap(losses("arm", 5.0, 5.5)), "gap").side() == 1
+    assert seeded(with_gap(losses("arm", 5.0, 5.5)), "gap").side() == 1
 
 
 def test_no_lag_where_there_was_none_to_begin_with():
@@ -149,10 +150,10 @@ def test_a_pretrained_model_that_cannot_read_backwards_is_no_better_than_on_shuf
 def test_a_cell_says_value_interval_documents_and_seeds():
     """Nothing that a reader needs to judge a number is left out; one seed has no range."""
     rows = losses("arm", 5.0, 5.1)
-    text = cell(seeded(rows, "nll_forward"), ".2f")
+    text = seeded(rows, "nll_forward").text(".2f")
     assert re.match(r"4\.9\d \[4\.\d\d, 5\.\d\d\] ", text)
     assert "n=200, s=3: " in text
-    assert "s=1)" in cell(seeded(rows[rows["seed"] == 0], "nll_forward"))
+    assert "s=1)" in seeded(rows[rows["seed"] == 0], "nll_forward").text()
 
 
 def test_several_verdicts_are_as_good_as_the_worst():
@@ -160,3 +161,10 @@ def test_several_verdicts_are_as_good_as_the_worst():
     assert worst([Verdict.REPRODUCED, Verdict.UNCLEAR]) is Verdict.UNCLEAR
     assert worst([Verdict.UNCLEAR, Verdict.NOT]) is Verdict.NOT
     assert worst([Verdict.REPRODUCED]) is Verdict.REPRODUCED
+
+
+def test_s_is_above_zero_where_reverse_is_easier_and_the_gap_is_its_negative():
+    """One sign of S in all studies; pages on how far reverse lies above forward say the gap."""
+    rows = pd.DataFrame({"nll_forward": [5.0, 4.0], "nll_reverse": [4.5, 4.25]})
+    assert list(with_s(rows)["s"]) == [0.5, -0.25]
+    assert list(with_gap(rows)["gap"]) == [-0.5, 0.25]

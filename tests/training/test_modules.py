@@ -11,15 +11,18 @@ from revlm.config import (
     CurvesConfig,
     DataConfig,
     DirectionConfig,
+    Module,
     OptimizerConfig,
     OptimizerName,
     Schedule,
     TokenizerConfig,
+    TrainConfig,
 )
 from revlm.data.datamodule import TokenStreamDataModule
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.training.modules import DirectionalLM, ForwardLM, MixedLM, ReverseLM
+from revlm.training.build import build_datamodule
+from revlm.training.modules import MODULES, DirectionalLM, ForwardLM, MixedLM, ReverseLM
 from revlm.training.optimizers import build_optimizer, build_schedule, group_names
 
 DATA = DataConfig(
@@ -72,6 +75,20 @@ def test_modules_declare_directions_and_override_nothing():
             "_abc_impl",
         } == set()
     assert not hasattr(DirectionalLM, "directions")
+
+
+def test_options_of_other_directions_are_refused_before_the_corpus_is_read(tmp_path):
+    """Module and reverse_ratio are two options; what a module trains on is declared once, by its class."""
+    config = TrainConfig(direction=DirectionConfig(Module.forward, 0.5), data=DataConfig(path="nowhere"))
+    config.cache.dir = str(tmp_path)
+    with pytest.raises(
+        UserError, match="ForwardLM trains on forward, the data is forward and reverse: choose both"
+    ):
+        build_datamodule(config)
+    for name, ratio in ((Module.forward, 0.0), (Module.reverse, 1.0), (Module.mixed, 0.3)):
+        config.direction = DirectionConfig(name, ratio)
+        assert set(build_datamodule(config).directions) == set(MODULES[name].directions)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("cls", "ratio"), [(ForwardLM, 0.5), (ReverseLM, 0.0), (MixedLM, 1.0)])

@@ -10,6 +10,8 @@ import time
 import pytest
 import torch
 
+from revlm.records.folder import check_same_run, write_config
+
 SMOKE = ("+experiment=from_scratch_mixed", "scale=smoke", "logger=none", "budget.tokens=10_000")
 
 
@@ -101,6 +103,12 @@ def test_continuing_under_other_options_is_refused(tmp_path, run_train):
     run_train(folder, *SMOKE, "ckpt_path=last", "trainer.log_every_n_steps=3")
 
 
+def test_a_run_from_before_arms_is_the_same_run(tmp_path):
+    """What it is called is no part of what it trains, and old options name no arm."""
+    write_config(tmp_path, {"seed": 0})
+    check_same_run(tmp_path, {"seed": 0, "arm": "mine"})
+
+
 def test_a_finished_folder_is_not_overwritten(tmp_path, run_train):
     """Starting again in a folder with a run needs ckpt_path=last or another folder."""
     from revlm.errors import UserError
@@ -139,7 +147,7 @@ def test_a_run_that_died_behind_its_last_step_is_finished_by_the_same_command(tm
     (folder / "summary.json").unlink()
     run_train(folder, *SMOKE, "ckpt_path=last")
     after = json.loads((folder / "summary.json").read_text())
-    clock = ("seconds", "tokens_per_second")
+    clock = ("seconds", "tokens_per_second", "peak_memory_mb", "peak_flops", "mfu")
     assert {k: v for k, v in after.items() if k not in clock} == {
         k: v for k, v in before.items() if k not in clock
     }
@@ -150,9 +158,11 @@ def test_a_longer_budget_goes_on_where_the_run_stopped(tmp_path, run_train):
     """A finished run continues when its budget grows; the old rows stay as they are."""
     folder = run_train(tmp_path / "run", *SMOKE, "optimizer.schedule=constant")
     before = rows(folder)
-    run_train(folder, *SMOKE, "optimizer.schedule=constant", "ckpt_path=last", "budget.tokens=20_000")
+    # The new run validates at other steps than the old one.
+    run_train(folder, *SMOKE, "optimizer.schedule=constant", "ckpt_path=last", "budget.tokens=15_000")
     assert rows(folder)[: len(before)] == before
-    assert rows(folder)[-1]["step"] == 2 * before[-1]["step"]
+    assert before[-1]["step"] == 38
+    assert [row["step"] for row in rows(folder) if "train/nll" in row] == list(range(1, 59))
 
 
 def test_checkpoints_hold_plain_data(smoke_run):

@@ -20,6 +20,7 @@ RUN_COLUMNS = (
     "seconds", "tokens_per_second", "parameters", "window", "vocab_size", "num_val_documents",
     "start_nll_forward", "start_nll_reverse", "nll_forward", "nll_reverse", "gap", "relative_gap",
     "intersection", "intersection_low", "intersection_high", "intersection_share_never", "commit",
+    "mfu", "peak_memory_mb", "device",
 )  # fmt: skip
 SWEEP_COLUMNS = (
     "table", "experiment", "module", "language", "corpus", "model", "init", "tokens", "options",

@@ -14,7 +14,7 @@ from revlm.pages.files import Crossing
 from revlm.pages.text import crossing_text
 from revlm.scores.agreement import CROSS_SIZE, TEST_RETEST, Agreement
 from revlm.scores.confounds import TITLES, Confound
-from revlm.statistics.correlations import Correlation
+from revlm.statistics.effect import Effect
 
 FloatArray = npt.NDArray[np.float64]
 SIDES = ("\u2190 forward is easier", "reverse is easier \u2192")
@@ -25,13 +25,11 @@ WEAK = 0.1  # a correlation nearer to 0 than this is called weak
 
 @dataclass(frozen=True)
 class Spread:
-    """S of one group: (n,) sorted values, and the 95% interval of their median where n allows one."""
+    """S of one group: (n,) sorted values, and their median with its interval where n allows one."""
 
     name: str
     s: FloatArray
-    median: float
-    low: float | None
-    high: float | None
+    median: Effect
 
 
 def spread_of(name: str, s: FloatArray) -> Spread:
@@ -42,8 +40,8 @@ def spread_of(name: str, s: FloatArray) -> Spread:
     n, median = len(ordered), float(np.median(ordered))
     below = int(stats.binom.ppf(0.025, n, 0.5))
     if below < 1:
-        return Spread(name, ordered, median, None, None)
-    return Spread(name, ordered, median, float(ordered[below - 1]), float(ordered[n - below]))
+        return Spread(name, ordered, Effect(median, n=n))
+    return Spread(name, ordered, Effect(median, float(ordered[below - 1]), float(ordered[n - below]), n))
 
 
 def spread_finding(groups: Sequence[Spread]) -> str:
@@ -54,29 +52,28 @@ def spread_finding(groups: Sequence[Spread]) -> str:
     """
     if len(groups) == 1:
         share = float((groups[0].s > 0).mean())
-        return f"S of {groups[0].name}: median {groups[0].median:+.3f}; reverse is easier for {share:.0%} of documents"
-    above = sum(group.median > 0 for group in groups)
+        return f"S of {groups[0].name}: median {groups[0].median.value:+.3f}; reverse is easier for {share:.0%} of documents"
+    above = sum(group.median.value > 0 for group in groups)
     who = f"Reverse is easier for the median document of {above} of {len(groups)} domains"
     if above in {0, len(groups)}:
         who = f"{'Reverse' if above else 'Forward'} is easier for the median document of all {len(groups)} domains"
     top, bottom = groups[0], groups[-1]
-    return f"{who}; S is highest in {top.name} ({top.median:+.3f}), lowest in {bottom.name} ({bottom.median:+.3f})"
+    return f"{who}; S is highest in {top.name} ({top.median.value:+.3f}), lowest in {bottom.name} ({bottom.median.value:+.3f})"
 
 
 def spread_reading(groups: Sequence[Spread], *, outside: int, hidden: int) -> str:
     """How to read the boxes, how sure the sides are, and what is not shown."""
-    above = sum(group.low is not None and group.low > 0 for group in groups)
-    below = sum(group.high is not None and group.high < 0 for group in groups)
+    sides = [group.median.apart for group in groups]
     parts = [
         "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents.",
     ]
     if len(groups) > 1:
         parts.append(
-            f"The interval lies above 0 in {above} and below 0 in {below} of {len(groups)} domains (not corrected for "
+            f"The interval lies above 0 in {sides.count(1)} and below 0 in {sides.count(-1)} of {len(groups)} domains (not corrected for "
             "their number)."
         )
-    elif groups[0].low is not None:
-        parts.append(f"The interval: {groups[0].low:+.4f} to {groups[0].high:+.4f}.")
+    else:
+        parts.append(f"The median: {groups[0].median.text('+.4f')}.")
     if outside:
         parts.append(f"{outside:,} documents lie outside of the picture.")
     if hidden:
@@ -90,29 +87,27 @@ def confounds_finding(rows: Sequence[Confound]) -> str:
     The forward loss is part of S and is no finding.
     """
     numbers = [row for row in rows if not row.category and row.name != "nll_forward"]
-    known = [row for row in numbers if not math.isnan(row.plain.r)]
+    known = [row for row in numbers if not math.isnan(row.plain.value)]
     if not known:
         return "Too few documents to say what S goes along with"
     sure = [row for row in known if _excludes_zero(row.plain)]
-    most = max(sure or known, key=lambda row: abs(row.plain.r))
-    r = f"{TITLES[most.name].removesuffix(NATS)} (r = {most.plain.r:+.2f}"
-    r += ")" if math.isnan(most.partial.r) else f", {most.partial.r:+.2f} given the others)"
+    most = max(sure or known, key=lambda row: abs(row.plain.value))
+    r = f"{TITLES[most.name].removesuffix(NATS)} (r = {most.plain.value:+.2f}"
+    r += ")" if math.isnan(most.partial.value) else f", {most.partial.value:+.2f} given the others)"
     said = f"S goes along most with {r}"
     if not sure:
         said = f"S goes along with none of these numbers for sure, most with {r}"
-    elif abs(most.plain.r) < WEAK:
+    elif abs(most.plain.value) < WEAK:
         said = f"S goes along with these numbers weakly at most: {r}"
     for row in rows:
         if row.name == "domain" and row.plain.low:
-            said += f"; domains explain {row.plain.r:.0%} of the variance of its ranks"
+            said += f"; domains explain {row.plain.value:.0%} of the variance of its ranks"
     return said
 
 
-def _excludes_zero(found: Correlation) -> bool:
-    if found.low is None or found.high is None:
-        # Exactly one has no interval.
-        return abs(found.r) > WEAK
-    return found.low > 0 or found.high < 0
+def _excludes_zero(found: Effect) -> bool:
+    # Exactly one has no interval.
+    return abs(found.value) > WEAK if found.low is None else found.apart != 0
 
 
 def crossings_finding(crossings: Mapping[str, Crossing], window: int | None) -> str:
@@ -168,5 +163,5 @@ def agreement_finding(rows: Sequence[Agreement], column: str) -> str:
         for row in rows:
             if row.model_a == "mean" and (row.kind, row.column, row.statistic) == (kind, column, "spearman"):
                 count = f"{row.pairs} pair" + ("s" if row.pairs > 1 else "")
-                said.append(f"{who} r = {row.r:.2f} ({count})")
+                said.append(f"{who} r = {row.found.value:.2f} ({count})")
     return "Agreement on S between documents: " + ("; ".join(said) or "one model, no pairs")

@@ -66,7 +66,7 @@ def spread_figure(run: ScoreRun) -> Figure:
         for category in ("domain", "language")
         if category == "domain" or len(columns.names[category]) > 1
     ]
-    shown = [sorted(_largest(groups), key=lambda group: -group.median) for groups in charts]
+    shown = [sorted(_largest(groups), key=lambda group: -group.median.value) for groups in charts]
     low, high = _limits(shown[0])
     heights = [len(groups) + 1.2 for groups in shown]
     with mpl.rc_context(STYLE):
@@ -133,7 +133,8 @@ def _limits(groups: Sequence[Spread]) -> tuple[float, float]:
     seen = [0.0, *np.quantile(np.concatenate([group.s for group in groups]), [0.005, 0.995])]
     for group in groups:
         few = len(group.s) < FEW
-        seen += [*np.quantile(group.s, [0, 1] if few else [0.05, 0.95]), group.low or 0, group.high or 0]
+        seen += np.quantile(group.s, [0, 1] if few else [0.05, 0.95]).tolist()
+        seen += [group.median.low or 0, group.median.high or 0]
     margin = 0.06 * (max(seen) - min(seen) or 1)
     return float(min(seen) - margin), float(max(seen) + margin)
 
@@ -143,7 +144,7 @@ def _draw_spreads(axes: Axes, groups: Sequence[Spread], limits: tuple[float, flo
     for row, group in enumerate(groups):
         _draw_spread(axes, row, group)
         axes.annotate(
-            f"{group.median:+.3f}  n={len(group.s):,}",
+            f"{group.median.value:+.3f}  n={len(group.s):,}",
             (1.01, row),
             xycoords=("axes fraction", "data"),
             va="center",
@@ -159,7 +160,7 @@ def _draw_spreads(axes: Axes, groups: Sequence[Spread], limits: tuple[float, flo
 
 def _draw_spread(axes: Axes, row: int, group: Spread) -> None:
     """Dots, a box that they show through beside, the median on top; too few documents for a box are dots."""
-    colour = COLOURS[Direction.REVERSE if group.median > 0 else Direction.FORWARD]
+    colour = COLOURS[Direction.REVERSE if group.median.value > 0 else Direction.FORWARD]
     if len(group.s) < FEW:
         axes.plot(group.s, np.full_like(group.s, row), "o", color=colour, markersize=5, alpha=0.7, zorder=2)
         return
@@ -176,9 +177,10 @@ def _draw_spread(axes: Axes, row: int, group: Spread) -> None:
         axes.barh(
             row, third - first, 0.52, first, color=paint, alpha=alpha, edgecolor=edge, linewidth=1.2, zorder=2
         )
-    if group.low is not None and group.high is not None:
-        axes.plot([group.low, group.high], [row, row], color="black", linewidth=2.2, zorder=3)
-    axes.plot([group.median] * 2, [row - 0.26, row + 0.26], color="black", linewidth=1.4, zorder=3)
+    median = group.median
+    if median.low is not None and median.high is not None:
+        axes.plot([median.low, median.high], [row, row], color="black", linewidth=2.2, zorder=3)
+    axes.plot([median.value] * 2, [row - 0.26, row + 0.26], color="black", linewidth=1.4, zorder=3)
 
 
 def _name_sides(axes: Axes) -> None:

@@ -18,10 +18,10 @@ from revlm.direction import Direction
 from revlm.pages.drawing import COLOURS, NEUTRAL, STYLE, FloatArray
 from revlm.pages.scores.captions import S_TITLE, agreement_finding, confounds_finding
 from revlm.pages.scores.run import ScoreRun
-from revlm.scores.agreement import Agreement, model_facts, paired_scores, pairwise
+from revlm.scores.agreement import model_facts, paired_scores, pairwise
 from revlm.scores.confounds import TITLES, Confound, S, behind, confound_panel, read_confounds
 from revlm.scores.table import SCORES
-from revlm.statistics.correlations import Correlation, correlation_text
+from revlm.statistics.effect import Effect
 
 DOTS = 2_000  # more documents are drawn as a density
 CELLS = 60  # of the density, each way
@@ -95,7 +95,7 @@ def agreement_figure(run: ScoreRun) -> Figure:
                 if (row.model_a, row.model_b, row.column) == (*pair, column)
             }
             spearman, pearson = found["spearman"], found["pearson"]
-            panel_title(axes, _of(spearman), f"{spearman.kind}; Pearson {pearson.r:.3f}")
+            panel_title(axes, spearman.found, f"{spearman.kind}; Pearson {pearson.found.value:.3f}")
         for axes in figure.axes[len(shown) :]:
             axes.set_visible(False)
         reading = "Each panel: documents under two models, Spearman's r with its 95% interval over documents. Dashed: equal S."
@@ -124,9 +124,9 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     axes.set_ylim(*limits[1])
 
 
-def panel_title(axes: Axes, found: Correlation, more: str = "") -> None:
+def panel_title(axes: Axes, found: Effect, more: str = "") -> None:
     """The correlation with its interval above a panel, and a second line in grey."""
-    text = correlation_text(found) if math.isnan(found.r) else f"r = {correlation_text(found)}"
+    text = found.text() if math.isnan(found.value) else f"r = {found.text()}"
     axes.set_title(text, loc="left", fontsize=9, fontweight="bold", pad=18 if more else 6)
     axes.annotate(
         more,
@@ -160,9 +160,9 @@ def _draw_intervals(axes: Axes, rows: Sequence[Confound]) -> None:
     for place, row in enumerate(rows):
         for kind, found in row.kinds.items():
             _, marker, colour, shift = KINDS[kind]
-            if math.isnan(found.r):
+            if math.isnan(found.value):
                 continue
-            axes.plot(found.r, place + shift, marker, color=colour, markersize=4, zorder=3)
+            axes.plot(found.value, place + shift, marker, color=colour, markersize=4, zorder=3)
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=1.4, zorder=2)
     for name, marker, colour, _ in KINDS.values():
@@ -199,7 +199,3 @@ def _draw_diagonal(axes: Axes) -> None:
 def _short(name: str) -> str:
     """The end of a long name, which tells models of one family apart."""
     return name if len(name) <= LONG else f"...{name[-LONG:]}"
-
-
-def _of(row: Agreement) -> Correlation:
-    return Correlation(row.r, row.low, row.high, row.n)
