@@ -11,7 +11,6 @@ import pytest
 from pyarrow import parquet
 
 from revlm import cli, evaluate, keys, score, select
-from revlm.config import ScoreConfig, SelectConfig
 from revlm.errors import UserError
 from revlm.models.language_model import model_name
 from revlm.records.dashboard import adopt, as_json, build
@@ -72,12 +71,9 @@ def test_without_a_group_a_run_stands_under_its_experiment(smoke_run):
 
 def test_the_logger_is_no_part_of_what_is_scored_or_selected():
     """Options of the logger change no folder's name: the same command finds its folder again."""
-    for name, schema, given in (
-        ("score", ScoreConfig, ("model.path=a",)),
-        ("select", SelectConfig, ("scores=a", "budget_tokens=5")),
-    ):
+    for name, given in (("score", ("model.path=a",)), ("select", ("scores=a", "budget_tokens=5"))):
         logger = ("logger=none", "logger.group=x", "logger.project=y", "logger.tags=[z]")
-        assert options(name, schema, *given, *logger).run.dir == options(name, schema, *given).run.dir
+        assert options(name, *given, *logger).run.dir == options(name, *given).run.dir
 
 
 def test_a_scoring_run_tells_every_domain(group):
