@@ -38,7 +38,6 @@ class PlainProgress(L.Callback):
     """A line at every validation, for logs and other places without a terminal."""
 
     def __init__(self, clock: Clock) -> None:
-        """Share the run's clock."""
         self.clock = clock
 
     def on_validation_end(self, trainer: L.Trainer, *args: Any) -> None:

@@ -151,7 +151,6 @@ class RandomState(L.Callback):
     """
 
     def __init__(self) -> None:
-        """Nothing to restore yet."""
         self._pending: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:

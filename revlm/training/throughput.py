@@ -27,7 +27,6 @@ class Clock(L.Callback):
     """Seconds spent training, validation left out, over all sittings of a run; and the speed of each step."""
 
     def __init__(self) -> None:
-        """At zero."""
         self.seconds = 0.0
         self._since: float | None = None
         self._mark = (0.0, 0)
