@@ -42,7 +42,6 @@ class PlainProgress(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Say how far, how good, how fast, how long still."""
-        del args
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]
