@@ -13,7 +13,7 @@ from revlm.errors import UserError
 from revlm.records.wandb_run import ask
 
 if TYPE_CHECKING:
-    from wandb_workspaces.workspaces import Section, Workspace
+    from wandb_workspaces.workspaces import Workspace
 
 NAME = "revlm"
 # Every curve of a window of 64 or longer has these as scalars.
@@ -33,7 +33,7 @@ def build(entity: str, project: str) -> Workspace:
     """
     import wandb_workspaces.workspaces as ws
 
-    sections = [_losses(), _gaps(), _curves(), _intersections(), _spread(), _arms()]
+    sections = [ws.Section(name=name, panels=panels, is_open=True) for name, panels in _sections().items()]
     for section in sections:
         for number, panel in enumerate(section.panels):
             # The library draws names at random: the same code would never write the same file.
@@ -95,92 +95,66 @@ def save(workspace: Workspace) -> str:
     return ask(lambda: str(workspace.url))
 
 
-def _losses() -> Section:
-    return _section(
-        "Loss by direction",
-        _over_tokens("Validation loss", keys.VAL_NLL_FORWARD, keys.VAL_NLL_REVERSE),
-        _over_tokens("Training loss", keys.TRAIN_NLL),
-    )
-
-
-def _gaps() -> Section:
-    return _section(
-        "Gap",
-        _over_tokens("Gap: reverse - forward", keys.VAL_GAP),
-        _over_tokens("Relative gap: gap / forward", keys.VAL_RELATIVE_GAP, unit="share"),
-    )
-
-
-def _curves() -> Section:
+def _sections() -> dict[str, list[Any]]:
+    """Panels by the name of their section."""
     points = [keys.curve(direction.value, position) for position in POSITIONS for direction in Direction]
-    return _section(
-        "Curves by position",
-        _position_curves(keys.CURVES),
-        _position_curves(keys.SCORE_CURVES),
-        _over_tokens("Loss at some positions", *points),
-        _over_tokens("Share of resamples without a crossing", keys.INTERSECTION_NEVER, unit="share"),
-        _over_tokens("Intersection", keys.INTERSECTION_POSITION, unit="tokens already read"),
-    )
-
-
-def _intersections() -> Section:
-    return _section(
-        "Intersection by domain",
-        _by_domain(keys.INTERSECTION, "Intersection: tokens already read"),
-        _by_domain(keys.NEVER, "Share of resamples without a crossing"),
-        _matching("Intersection by group", keys.score(".*", keys.INTERSECTION)),
-    )
-
-
-def _spread() -> Section:
-    from wandb_workspaces.reports.v2 import LinePlot
-
     quantiles = [keys.s_quantile(percent) for percent in keys.S_PERCENTILES]
-    return _section(
-        "S",
-        LinePlot(title="S of documents", y=[keys.SCORE_HISTOGRAM]),
-        _bars("Quantiles of S over documents", *quantiles),
-        _by_domain(keys.S, "Mean S"),
-        _matching("Mean S by group", keys.score(".*", keys.S)),
-    )
+    never, rule = keys.INTERSECTION_NEVER, _reports().Config("rule.name")
+    return {
+        "Loss by direction": [
+            _over_tokens("Validation loss", keys.VAL_NLL_FORWARD, keys.VAL_NLL_REVERSE),
+            _over_tokens("Training loss", keys.TRAIN_NLL),
+        ],
+        "Gap": [
+            _over_tokens("Gap: reverse - forward", keys.VAL_GAP),
+            _over_tokens("Relative gap: gap / forward", keys.VAL_RELATIVE_GAP, unit="share"),
+        ],
+        "Curves by position": [
+            _position_curves(keys.CURVES),
+            _position_curves(keys.SCORE_CURVES),
+            _over_tokens("Loss at some positions", *points),
+            _over_tokens("Share of resamples without a crossing", never, unit="share"),
+            _over_tokens("Intersection", keys.INTERSECTION_POSITION, unit="tokens already read"),
+        ],
+        "Intersection by domain": [
+            _by_domain(keys.INTERSECTION, "Intersection: tokens already read"),
+            _by_domain(keys.NEVER, "Share of resamples without a crossing"),
+            _matching("Intersection by group", keys.score(".*", keys.INTERSECTION)),
+        ],
+        "S": [
+            _reports().LinePlot(title="S of documents", y=[keys.SCORE_HISTOGRAM]),
+            _bars("Quantiles of S over documents", *quantiles),
+            _by_domain(keys.S, "Mean S"),
+            _matching("Mean S by group", keys.score(".*", keys.S)),
+        ],
+        "Selection arms": [
+            _bars("Mean S: selected and all", keys.SELECT_S, keys.SELECT_S_ALL, groupby=rule),
+            _bars("Tokens: selected and budget", keys.SELECT_TOKENS, keys.SELECT_BUDGET, groupby=rule),
+            _bars("Documents selected", keys.SELECT_DOCUMENTS, groupby=rule),
+            _matching("Accuracy", keys.evaluation(".*", ".*", "acc")),
+        ],
+    }
 
 
-def _arms() -> Section:
-    from wandb_workspaces.reports.v2 import Config
+def _reports() -> Any:
+    """The library's panels, imported where they are used."""
+    from wandb_workspaces.reports import v2
 
-    rule = Config("rule.name")
-    return _section(
-        "Selection arms",
-        _bars("Mean S: selected and all", keys.SELECT_S, keys.SELECT_S_ALL, groupby=rule),
-        _bars("Tokens: selected and budget", keys.SELECT_TOKENS, keys.SELECT_BUDGET, groupby=rule),
-        _bars("Documents selected", keys.SELECT_DOCUMENTS, groupby=rule),
-        _matching("Accuracy", keys.evaluation(".*", ".*", "acc")),
-    )
-
-
-def _section(name: str, *panels: Any) -> Section:
-    import wandb_workspaces.workspaces as ws
-
-    return ws.Section(name=name, panels=list(panels), is_open=True)
+    return v2
 
 
 def _over_tokens(title: str, *metrics: str, unit: str = "nats per token") -> Any:
-    from wandb_workspaces.reports.v2 import LinePlot
-
-    return LinePlot(title=title, x=keys.TOKENS, y=list(metrics), title_x="tokens trained on", title_y=unit)
+    axes = {"x": keys.TOKENS, "title_x": "tokens trained on", "title_y": unit}
+    return _reports().LinePlot(title=title, y=list(metrics), **axes)
 
 
 def _matching(title: str, pattern: str) -> Any:
     """Whatever domains or tasks there are: a regular expression takes in the keys."""
-    from wandb_workspaces.reports.v2 import LinePlot
-
-    return LinePlot(title=title, metric_regex=f"{pattern}$")
+    return _reports().LinePlot(title=title, metric_regex=f"{pattern}$")
 
 
 def _bars(title: str, *metrics: str, **options: Any) -> Any:
-    from wandb_workspaces.reports.v2 import BarPlot
-
-    return BarPlot(title=title, metrics=list(metrics), orientation="v", **options)
+    return _reports().BarPlot(title=title, metrics=list(metrics), orientation="v", **options)
 
 
 def _position_curves(chart: str) -> Any:
@@ -196,11 +170,5 @@ def _by_domain(column: str, title: str) -> Any:
 
 
 def _table_chart(name: str, table: str, fields: dict[str, str], titles: dict[str, str]) -> Any:
-    from wandb_workspaces.reports.v2 import CustomChart
-
-    return CustomChart(
-        query={"summaryTable": {"tableKey": table}},
-        chart_name=name,
-        chart_fields=fields,
-        chart_strings=titles,
-    )
+    query = {"summaryTable": {"tableKey": table}}
+    return _reports().CustomChart(query=query, chart_name=name, chart_fields=fields, chart_strings=titles)

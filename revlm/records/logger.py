@@ -55,7 +55,6 @@ class RunLogger(Logger, L.Callback):
 
     def setup(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
         """Open the local record, forgetting what lies behind the checkpoint, and W&B's run."""
-        del args, kwargs
         self.trainer = trainer
         if not self.active or self.wandb is not None:
             return
@@ -91,12 +90,10 @@ class RunLogger(Logger, L.Callback):
 
     def on_train_batch_start(self, *args: Any) -> None:
         """The step before is over."""
-        del args
         self._flush()
 
     def on_validation_start(self, *args: Any) -> None:
         """The step before is over."""
-        del args
         self._flush()
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -116,7 +113,6 @@ class RunLogger(Logger, L.Callback):
 
     def finalize(self, status: str) -> None:
         """Write the rows of the steps that were taken, however training ended."""
-        del status
         self._flush()
 
     def finish(self, summary: dict[str, Any] | None, samples: list[tuple[str, str]]) -> None:

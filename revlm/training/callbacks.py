@@ -38,12 +38,10 @@ class PlainProgress(L.Callback):
     """A line at every validation, for logs and other places without a terminal."""
 
     def __init__(self, clock: Clock) -> None:
-        """Share the run's clock."""
         self.clock = clock
 
     def on_validation_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Say how far, how good, how fast, how long still."""
-        del args
         if not trainer.is_global_zero:
             return
         data = trainer.datamodule  # type: ignore[attr-defined]

@@ -48,7 +48,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         Raises:
             OSError: the disk is full or the folder cannot be written; the old file is untouched.
         """
-        del storage_options
         target = Path(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.{os.getpid()}")
@@ -92,7 +91,6 @@ class LastCheckpoint(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save between validations."""
-        del pl_module, outputs, batch
         done = batch_idx + 1
         if self.every_n_steps is None or done % self.accumulate:
             return
@@ -103,20 +101,17 @@ class LastCheckpoint(Checkpoint):
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Let the last batch's checkpoint count: its row is written."""
-        del args
         if self._waits and trainer.is_global_zero:
             self.waiting.replace(self.path)
         self._waits = False
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Drop a checkpoint that a killed run has left waiting."""
-        del args
         if trainer.is_global_zero:
             self.waiting.unlink(missing_ok=True)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save behind every validation but the one before the first step."""
-        del pl_module
         if not trainer.sanity_checking:
             trainer.save_checkpoint(self.path)
 
@@ -140,7 +135,6 @@ class LastCheckpoint(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         """Let a finished run go on under a larger budget: its last batch is the last no more."""
-        del trainer, pl_module
         checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"] = False
 
 
@@ -151,7 +145,6 @@ class RandomState(L.Callback):
     """
 
     def __init__(self) -> None:
-        """Nothing to restore yet."""
         self._pending: dict[str, Any] | None = None
 
     def state_dict(self) -> dict[str, Any]:
@@ -169,7 +162,6 @@ class RandomState(L.Callback):
 
     def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Put this rank's state back, once."""
-        del args
         if self._pending is not None:
             ranks = self._pending["ranks"]
             _restore(ranks[min(trainer.global_rank, len(ranks) - 1)])

@@ -111,7 +111,6 @@ class DirectionalLM(L.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch of one direction to the curves."""
-        del batch_idx
         labels = batch["labels"]
         nll = self.loss.token_nll(batch["input_ids"], labels, batch["position_ids"])
         for name, curve in self.curves.items():

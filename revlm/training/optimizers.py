@@ -25,7 +25,6 @@ class Together(Optimizer):
     """
 
     def __init__(self, members: list[Optimizer]) -> None:
-        """Join them."""
         self.members = members
         super().__init__([group for member in members for group in member.param_groups], {})
         # Optimizer copies groups; members must see what a schedule writes.

@@ -27,7 +27,6 @@ class Clock(L.Callback):
     """Seconds spent training, validation left out, over all sittings of a run; and the speed of each step."""
 
     def __init__(self) -> None:
-        """At zero."""
         self.seconds = 0.0
         self._since: float | None = None
         self._mark = (0.0, 0)
@@ -39,7 +38,6 @@ class Clock(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, *args: Any) -> None:
         """Start; this sitting's speed and its GPU memory count from here."""
-        del args
         if torch.cuda.is_available():
             torch.cuda.reset_peak_memory_stats()
         self._since = time.perf_counter()
@@ -49,7 +47,6 @@ class Clock(L.Callback):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Log the tokens a second since the last step that got a row."""
-        del outputs, batch
         step = trainer.global_step
         if (batch_idx + 1) % trainer.accumulate_grad_batches or not is_logged(trainer, step):
             return
@@ -60,18 +57,15 @@ class Clock(L.Callback):
 
     def on_validation_start(self, *args: Any) -> None:
         """Pause."""
-        del args
         self._stop()
 
     def on_validation_end(self, trainer: L.Trainer, *args: Any) -> None:
         """Go on."""
-        del args
         if trainer.training or trainer.state.fn == "fit":
             self._since = time.perf_counter()
 
     def on_train_end(self, *args: Any) -> None:
         """Stop."""
-        del args
         self._stop()
 
     def elapsed(self) -> float:

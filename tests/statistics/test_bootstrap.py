@@ -86,6 +86,19 @@ def test_auc_is_the_one_of_mann_whitney():
     assert found.low < expected < found.high
 
 
+def test_an_effect_knows_what_it_was_tested_against():
+    """Sides and intervals are read against the null of the test, with an interval or without."""
+    wins = np.random.default_rng(3).random(200) < 0.9
+    assert (
+        mean_effect(wins, null=0.5).null
+        == mean_effect([1.0], null=0.5).null
+        == mean_effect([], null=0.5).null
+        == 0.5
+    )
+    assert auc_effect([1.0, 2.0, 3.0], [0.0, 1.0]).null == auc_effect([np.nan], [1.0]).null == 0.5
+    assert mean_effect(wins).null == 0.0
+
+
 def test_shares_stay_between_0_and_1():
     """Where almost all is won, the interval ends at 1."""
     found = auc_effect(np.arange(10.0, 20), np.arange(0.0, 11))

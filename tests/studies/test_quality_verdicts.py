@@ -5,7 +5,9 @@ import pandas as pd
 import pytest
 
 from revlm.direction import Direction
+from revlm.errors import UserError
 from revlm.studies import arms, intersection, quality, quality_measures, selected
+from revlm.studies.crossings import rule_of
 from revlm.studies.verdicts import Verdict
 
 from .planted import losses
@@ -134,6 +136,30 @@ def test_a_crossing_whose_interval_reaches_the_start_is_none():
     """Where reverse may lie below forward from the first token on, nothing is seen to cross."""
     assert intersection._crossing(crossings(12.0, 0.0)).verdict is Verdict.REPRODUCED
     assert intersection._crossing(crossings(12.0, 0.0, low=0)).verdict is Verdict.UNCLEAR
+
+
+def test_pages_say_the_rule_that_their_records_were_made_by():
+    """Smoothing and hold stand under tables and pictures as they stand in crossings.csv."""
+    records = {
+        "documents.parquet": losses(arms.PAIR, 5.0, 5.0),
+        "crossings.csv": crossings(12.0, 0.0).assign(smoothing=5, hold=3),
+        "curves.parquet": curves(),
+        "contexts.parquet": contexts(0.0),
+    }
+    results = intersection.render(records)
+    rule = "the first position from which the reverse curve, smoothed over 5 positions, is at or below the forward curve for 3."
+    assert rule in results.tables["crossings"]
+    assert rule in results.tables["null"]
+    figure, _ = results.figures["curves"]
+    assert "smoothed over 5 positions" in figure.get_supxlabel()
+
+
+def test_crossings_by_several_rules_are_refused():
+    """They do not compare, and no page could say by which rule its crossings were found."""
+    found = crossings(12.0, 0.0)
+    found.loc[found["seed"] == 2, "hold"] = 4
+    with pytest.raises(UserError, match=r"several rules \(smoothing, hold\): \(9, 4\), \(9, 8\)"):
+        rule_of(found)
 
 
 def test_a_crossing_of_all_windows_alone_is_not_enough():
