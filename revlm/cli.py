@@ -15,8 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from revlm.composition import COMMANDS, compose, conf_dir, declared, plain, register
-from revlm.config.marks import PATH, SHORT, VERBATIM, at_home, marked
+from revlm.composition import COMMANDS, compose, conf_dir, declared, plain, quoted, register
+from revlm.config.marks import PATH, SHORT, VERBATIM, at_home, marked, named
 from revlm.errors import UserError
 from revlm.mistakes import check_given, mistake
 
@@ -24,6 +24,10 @@ __all__ = ["compose", "conf_dir", "declared", "plain", "register", "run"]
 
 # Hydra's own paths that a command line may set.
 HYDRA_PATHS = ("hydra.run.dir", "hydra.sweep.dir")
+# What Hydra's grammar takes for a text without quotes, but for these words.
+PLAIN, WORDS = re.compile(r"[A-Za-z_/.][\w./-]*", re.ASCII), {"true", "false", "inf", "nan"}
+# Values of several jobs that Hydra makes itself.
+FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort)\(.*\)$")
 # What a shell reports of a process that wrote to a closed pipe.
 NOBODY_READS = 141
 
@@ -112,45 +116,66 @@ def _while_read() -> Iterator[None]:
 
 
 def for_hydra(arguments: Sequence[str], schema: type) -> tuple[dict[str, str], list[str]]:
-    """A command line in Hydra's grammar, which has no `~`.
+    """A command line in Hydra's grammar, which has no `~` and takes names such as 2024_01 and 2e5 for numbers.
 
     Args:
         arguments: as the user gives them.
-        schema: the command's options, whose marks say what `model=` is short for, which values are paths and may
-            begin with `~`, and which are prose.
+        schema: the command's options, whose types and marks say what `model=` is short for, which values are names,
+            which of those are paths and may begin with `~`, and which are prose.
 
     Returns:
         Prose by option, and everything else for Hydra.
     """
     long = {name.partition(".")[0]: name for name in marked(schema, SHORT)}
     paths, verbatim = {*marked(schema, PATH), *HYDRA_PATHS}, set(marked(schema, VERBATIM))
+    names = dict(named(schema)) | dict.fromkeys(HYDRA_PATHS, False)
+    sweep = not {"-m", "--multirun"}.isdisjoint(arguments)
     prose, rest = {}, []
     for argument in arguments:
         name, equals, value = argument.partition("=")
         name = long.get(name, name)
+        plain_name = name.lstrip("+")
         if not equals:
             rest.append(argument)
         elif name in verbatim:
             prose[name] = value
+        elif plain_name in names:
+            spelt = _spelt(value, lists=names[plain_name], sweep=sweep, path=plain_name in paths)
+            rest.append(f"{name}={spelt}")
         else:
-            rest.append(f"{name}={_expanded(value) if name.lstrip('+') in paths else value}")
+            rest.append(f"{name}={value}")
     return prose, rest
 
 
-def _expanded(value: str) -> str:
-    """A path, a list or a sweep of them, with the home folder in place of each `~` that one begins with."""
+def _spelt(value: str, *, lists: bool, sweep: bool, path: bool) -> str:
+    """A name, a list or a sweep of names, so that Hydra takes each for what it is.
 
-    def at_its_place(found: re.Match[str]) -> str:
-        before, quote, user, bare = found.groups()
-        home: str = at_home(user or bare)
-        return f"{before}{quote}" + home.replace(quote, f"\\{quote}") if quote else before + quoted(home)
+    Args:
+        value: as the user gives it: null, `${...}`, what stands in quotes, and a sweep's functions keep their meaning.
+        lists: whether brackets make a list of it.
+        sweep: whether commas separate the values of several jobs.
+        path: whether `~` is the home folder.
+    """
+    if lists and value[:1] == "[" and value[-1:] == "]":
+        inside = _split(value[1:-1]) if value[1:-1].strip() else []
+        return (
+            "[" + ",".join(_spelt(item.strip(), lists=False, sweep=False, path=path) for item in inside) + "]"
+        )
+    if sweep and not FUNCTION.match(value) and len(items := _split(value)) > 1:
+        return ",".join(_spelt(item, lists=lists, sweep=False, path=path) for item in items)
+    in_quotes = re.fullmatch(r"""(['"])(.*)\1""", value, re.DOTALL)
+    if in_quotes and path and in_quotes[2][:1] == "~":
+        return quoted(at_home(in_quotes[2]))
+    if in_quotes or value in ("", "null") or "${" in value or (sweep and FUNCTION.match(value)):
+        return value
+    value = at_home(value) if path else value
+    return value if PLAIN.fullmatch(value) and value.lower() not in WORDS else quoted(value)
 
-    return re.sub(r"""(^|[,[(]\s*)(?:(['"])(~[^/'"]*)|(~[^],[()]*))""", at_its_place, value)
 
-
-def quoted(value: str) -> str:
-    """A text in Hydra's grammar, which reads a backslash only before a quote."""
-    return "'" + re.sub(r"(\\*)'", r"\1\1\'", value) + "'"
+def _split(value: str) -> list[str]:
+    """Parts between commas that stand in no quotes and no brackets."""
+    parts = re.findall(r"""((?:'(?:\\.|[^'])*'|"(?:\\.|[^"])*"|\[[^]]*\]|[^,])*)(?:,|$)""", value)
+    return parts[:-1] if len(parts) > 1 and not value.endswith(",") else parts
 
 
 def tell_unreadable(lines: Sequence[str], rest: str) -> None:

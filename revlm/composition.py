@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -109,3 +110,8 @@ def plain(config: Any) -> dict[str, Any]:
     structured = OmegaConf.structured(config)
     container = OmegaConf.to_container(structured, resolve=True, enum_to_str=True)
     return cast(dict[str, Any], container)
+
+
+def quoted(value: str) -> str:
+    """A text in Hydra's grammar, which reads a backslash only before a quote."""
+    return "'" + re.sub(r"(\\*)'", r"\1\1\'", value) + "'"

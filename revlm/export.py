@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from revlm import cli
-from revlm.composition import choices
+from revlm.composition import choices, quoted
 from revlm.config import ExportConfig, TrainConfig
 from revlm.errors import UserError
 from revlm.models import FACTS
@@ -144,7 +144,7 @@ def _spelt(value: Any) -> str:
     if isinstance(value, list):
         return f"[{','.join(map(_spelt, value))}]"
     if isinstance(value, str) and not re.fullmatch(r"[A-Za-z_][\w./-]*", value):
-        return cli.quoted(value)
+        return quoted(value)
     return str(value)
 
 

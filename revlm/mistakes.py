@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import errno
 import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from revlm.composition import compose, groups
+from revlm.composition import compose, groups, quoted
 from revlm.errors import UserError, missing_extra
 
 
@@ -97,6 +98,10 @@ def _explain(error: Exception, command: str) -> str:
         return f"{_no_option(key, command)} {_all_options(command)}"
     where = f"{full_key[1]}: " if full_key else ""
     if isinstance(error, OverrideParseException):
+        key, equals, value = str(error.override).partition("=")
+        if equals and value:
+            instead = shlex.quote(f"{key}={quoted(value)}")
+            return f"{error.override}: this value needs quotes, and a shell needs more: {instead}. {_all_options(command)}"
         where = f"{error.override}: not of the form key=value: "
     return f"{where}{text.splitlines()[0].rstrip('.')}. {_all_options(command)}"
 

@@ -13,7 +13,7 @@ from revlm import cli
 from revlm.checks import option
 from revlm.cli import for_hydra
 from revlm.composition import COMMANDS
-from revlm.config.marks import PATH, marked
+from revlm.config.marks import PATH, VERBATIM, marked, named
 from revlm.records.folder import flatten
 
 GIVEN = {
@@ -230,3 +230,66 @@ def test_another_pipe_that_breaks_is_a_bug_with_its_traceback(tmp_path):
     )
     assert run.returncode == 1
     assert "BrokenPipeError: of a worker" in run.stderr
+
+
+NAMES = [
+    "2026_11_25", "2e5", "0x10", "1_000", "true", "nan", "café.jsonl", "lang=en/part-0.jsonl", "a (1).jsonl", "[web]/*.jsonl",
+    "a,b.jsonl", "it's", 'a "b"', "{x}", "#1", "a: b", "größe", "データ", "back\\slash", " leading", "*", "-x", "@y", "null_",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_stay_names(name):
+    """What an option calls something is never taken for a number, a list or Hydra's grammar."""
+    options = ["run.id", "data.path", "data.text", "data.domain", "name", "init.path", "run.dir"]
+    config = composed("train", *(f"{each}={name}" for each in options))
+    assert [option(config, each) for each in options] == [name] * len(options)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_text_of_every_command_takes_any_name(command):
+    """The rule goes by the type of an option, so that no option is forgotten."""
+    prose = {*marked(COMMANDS[command], VERBATIM)}
+    texts = {name: lists for name, lists in named(COMMANDS[command]) if name not in prose}
+    given = [f"{name}=[2024_01 (ü)]" if lists else f"{name}=2024_01 (ü)" for name, lists in texts.items()]
+    config = composed(command, *given)
+    found = {name: option(config, name) for name in texts}
+    assert found == {name: ["2024_01 (ü)"] if lists else "2024_01 (ü)" for name, lists in texts.items()}
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("data.text=[title,größe (m)]", ["title", "größe (m)"]),
+        ("data.domains=[2024_01,b]", ["2024_01", "b"]),
+        ("data.path=null", None),
+        ("data.id=", ""),
+        ("data.path='a b'", "a b"),
+        ('data.path="a, b"', "a, b"),
+        ("data.path=${name}", "train"),
+    ],
+)
+def test_lists_nulls_quotes_and_references_keep_their_meaning(given, meant):
+    """Names are quoted for Hydra where nobody did so; everything else is as it was."""
+    assert option(composed("train", "name=train", given), given.partition("=")[0]) == meant
+
+
+def test_a_sweep_goes_over_names_with_signs_in_them(tmp_path):
+    """With -m commas part the jobs; a comma inside of a name stands in quotes."""
+    _, overrides = for_hydra(["-m", "data.path=a 1.jsonl,'b,2.jsonl',c.jsonl"], COMMANDS["train"])
+    assert overrides == ["-m", "data.path='a 1.jsonl','b,2.jsonl',c.jsonl"]
+
+
+def test_a_value_that_needs_quotes_is_shown_with_them(revlm_command):
+    """The way out works when it is copied into a shell."""
+    done = revlm_command("train", "+model.config.kind=a (b")
+    assert done.returncode == 2
+    shown = done.stderr.partition("a shell needs more: ")[2].partition(". All options")[0]
+    again = subprocess.run(
+        f"{sys.executable} -m revlm.train {shown} --cfg job",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "kind: a (b" in again.stdout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 # A file or folder, or a glob of them: `~` is the home folder. Hub ids and package:file stay as they are.
 PATH = {"path": True}
@@ -23,6 +23,20 @@ def marked(schema: Any, mark: dict[str, bool]) -> Iterator[str]:
             yield each.name
         for kind in filter(is_dataclass, (hints[each.name], *get_args(hints[each.name]))):
             yield from (f"{each.name}.{name}" for name in marked(kind, mark))
+
+
+def named(schema: Any) -> Iterator[tuple[str, bool]]:
+    """Dotted names of all options of a command that hold a text, and whether they may hold a list of texts."""
+    hints = get_type_hints(schema)
+    for each in fields(schema):
+        hint = hints[each.name]
+        kinds = {hint, *get_args(hint)}
+        for kind in filter(is_dataclass, kinds):
+            yield from ((f"{each.name}.{name}", lists) for name, lists in named(kind))
+        # What has any type is one text, or a list of them.
+        lists = hint is Any or list[str] in kinds
+        if lists or (str in kinds and get_origin(hint) is not dict):
+            yield each.name, lists
 
 
 def at_home(value: Any) -> Any:

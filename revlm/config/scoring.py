@@ -24,6 +24,8 @@ class ModelSource:
     reverse: str | None = field(default=None, metadata=PATH)
     # In place of the model's own tokenizer: a hub id, a folder or a GGUF file.
     tokenizer: str | None = field(default=None, metadata=PATH)
+    # The token that stands before every row, such as [CLS], where the tokenizer names none.
+    begin: str | None = None
     device: str = "auto"
     # auto: bfloat16 on a GPU that has it, float32 elsewhere.
     precision: str = "auto"

@@ -37,6 +37,8 @@ class TokenizerConfig:
     # A hub id, a folder or a GGUF file; null trains a byte-level BPE on the training split,
     # or takes the pretrained model's own.
     path: str | None = field(default=None, metadata=PATH)
+    # The token that stands before every row, such as [CLS], where the tokenizer names none.
+    begin: str | None = None
     vocab_size: int = 4096
     # Bytes of training text that the BPE sees.
     max_bytes: int = 100_000_000

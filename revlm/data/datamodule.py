@@ -184,9 +184,9 @@ class TokenStreamDataModule(L.LightningDataModule):
 
     def _tokenizer(self, held_out: npt.NDArray[np.bool_]) -> PreTrainedTokenizerFast:
         if self.tokenizer_config.path:
-            return load_tokenizer(self.tokenizer_config.path)
+            return load_tokenizer(self.tokenizer_config.path, begin=self.tokenizer_config.begin)
         if self.pretrained:
-            return load_tokenizer(self.pretrained)
+            return load_tokenizer(self.pretrained, begin=self.tokenizer_config.begin)
         split = digest(np.packbits(held_out).tobytes().hex())
         config = self.tokenizer_config
         key = digest(CODE_VERSION, self.corpus.fingerprint, split, config.vocab_size, config.max_bytes)

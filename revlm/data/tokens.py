@@ -62,11 +62,18 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, pad_token=PAD)
 
 
-def load_tokenizer(path: str, gguf_file: str | None = None) -> PreTrainedTokenizerFast:
+def load_tokenizer(
+    path: str, gguf_file: str | None = None, *, begin: str | None = None
+) -> PreTrainedTokenizerFast:
     """A tokenizer from a hub id, a folder, or a GGUF file.
 
+    Args:
+        path: of it; a GGUF file, or a folder that holds one.
+        gguf_file: its name in that folder.
+        begin: the token that stands before every row, for a tokenizer that names none.
+
     Raises:
-        UserError: it cannot be read, or is not a fast one.
+        UserError: it cannot be read, is not a fast one, or does not know the token.
     """
     if path.endswith(".gguf"):
         path, gguf_file = str(Path(path).parent), Path(path).name
@@ -82,6 +89,12 @@ def load_tokenizer(path: str, gguf_file: str | None = None) -> PreTrainedTokeniz
         ) from error
     if not getattr(tokenizer, "is_fast", False):
         raise UserError(f"the tokenizer of {path} has no fast version: choose one that does.")
+    if begin is not None:
+        if begin not in tokenizer.get_vocab():
+            raise UserError(
+                f"the tokenizer of {path} has no token {begin!r}: name one of its tokens with begin=."
+            )
+        tokenizer.bos_token = begin
     return cast(PreTrainedTokenizerFast, tokenizer)
 
 
@@ -94,7 +107,10 @@ def begin_id(tokenizer: PreTrainedTokenizerFast) -> int:
     for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
         if token_id is not None:
             return int(token_id)
-    raise UserError("the tokenizer has neither a begin nor an end token: choose one that has.")
+    raise UserError(
+        "the tokenizer has neither a begin nor an end token: name one of its tokens, such as [CLS], with "
+        "tokenizer.begin= in training and model.begin= elsewhere."
+    )
 
 
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -102,10 +118,39 @@ def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
     return int(tokenizer.pad_token_id) if tokenizer.pad_token_id is not None else begin_id(tokenizer)
 
 
+def num_ids(tokenizer: PreTrainedTokenizerFast) -> int:
+    """Largest id + 1. A vocabulary may have holes, so this can be more than the number of its tokens."""
+    return int(max(tokenizer.get_vocab().values())) + 1
+
+
 def add_tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:
-    """Ids of the direction tags, added to the vocabulary where it lacks them."""
-    tokenizer.add_tokens([AddedToken(tag, special=True) for tag in TAGS.values()])
-    return {direction: int(tokenizer.convert_tokens_to_ids(tag)) for direction, tag in TAGS.items()}
+    """Ids of the direction tags, added behind all others where the vocabulary lacks them.
+
+    Raises:
+        UserError: the vocabulary has holes, and is of a kind in which no id can be chosen.
+    """
+    taken = {number: token for token, number in tokenizer.get_vocab().items()}
+    tags = [AddedToken(tag, special=True) for tag in TAGS.values()]
+    holes = len(taken) <= max(taken) and not set(TAGS.values()) <= set(taken.values())
+    if holes:
+        # The library would give them the number of tokens as ids, which ordinary tokens have.
+        tokenizer._tokenizer = _with_ids_behind(tokenizer, max(taken) + 1)  # noqa: SLF001
+    tokenizer.add_tokens(tags)
+    ids = {direction: int(tokenizer.convert_tokens_to_ids(tag)) for direction, tag in TAGS.items()}
+    for direction, number in ids.items():
+        if taken.get(number, TAGS[direction]) != TAGS[direction]:
+            raise UserError(
+                f"the tokenizer has no free id for {TAGS[direction]} (its ids have holes): train with direction.tag=false."
+            )
+    return ids
+
+
+def _with_ids_behind(tokenizer: PreTrainedTokenizerFast, first: int) -> Tokenizer:
+    """The tokenizer's core with the tags in its vocabulary, where that says each token's id."""
+    core = json.loads(tokenizer.backend_tokenizer.to_str())
+    if isinstance(core["model"].get("vocab"), dict):
+        core["model"]["vocab"] |= {tag: first + at for at, tag in enumerate(TAGS.values())}
+    return Tokenizer.from_str(json.dumps(core))
 
 
 def tokenizer_fingerprint(tokenizer: PreTrainedTokenizerFast) -> str:
@@ -122,7 +167,7 @@ def unit_starts(tokenizer: PreTrainedTokenizerFast) -> tuple[npt.NDArray[np.bool
     Returns:
         two (V,) arrays.
     """
-    tokens = range(len(tokenizer))
+    tokens = range(num_ids(tokenizer))
     pieces = [tokenizer.decode([token]) for token in tokens]
     # Decoders drop the leading space of a piece that marks it with an underline.
     marks = [str(tokenizer.convert_ids_to_tokens(token))[:1] for token in tokens]
@@ -241,7 +286,7 @@ def _write_store(
     folder: Path, dataset: Dataset, held_out: npt.NDArray[np.bool_], tokenizer: PreTrainedTokenizerFast
 ) -> None:
     core = plain_tokenizer(tokenizer)
-    dtype = np.uint16 if len(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
+    dtype = np.uint16 if num_ids(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
     # Of all documents, those that are left out included; arrays, which take eight bytes each.
     lengths, hashes = [np.empty(0, dtype=np.int64)], [document_hashes([])]
     with (folder / "ids.bin").open("wb") as file, track("tokens", len(dataset), "documents") as bar:

@@ -137,8 +137,20 @@ class DirectionalHFLM(HFLM):
             greedy &= np.array([is_greedy for _, is_greedy in answers], dtype=bool)
         return list(zip(total.tolist(), greedy.tolist(), strict=True))
 
+    def _encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """As HFLM's, but an answer that runs together with the question's end into one token is encoded by itself.
+
+        HFLM takes for the answer what the whole has more tokens than the question: nothing there, and so certain.
+        """
+        question, answer = super()._encode_pair(context, continuation)
+        if not answer:
+            answer = self.tok_encode(continuation, add_special_tokens=False)
+        if not answer:
+            raise UserError(f"the answer {continuation!r} to {context[-80:]!r} has no token: give it a text.")
+        return question, answer
+
     def _score(self, requests: list[Request], direction: Direction) -> list[Answer]:
-        """HFLM's own loop over requests as they are; an empty continuation is certain."""
+        """HFLM's own loop over requests as they are; a question without text is certain, whatever its answer."""
         asked = [request for request in requests if request[2]]
         with track(f"{direction} choices", len(asked), "choices", lines=True) as bar:
             self.set_cache_hook(_Progress(bar))

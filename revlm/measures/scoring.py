@@ -27,7 +27,7 @@ from revlm.data.windows import Windows, cut_windows
 from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.crossing import FloatArray
-from revlm.models.language_model import LanguageModel, open_model
+from revlm.models.language_model import ENDLESS, LanguageModel, open_model
 from revlm.models.nll import TokenLoss
 
 # Rows of a few windows stay in a core's cache: on two cores, 1.3M parameters and windows of 256,
@@ -130,6 +130,8 @@ class Scorer:
         """
         options, cache = options or ModelSource(), cache_dir or default_cache()
         first = open_model(forward, options, cache, window=window)
+        if first.layout.window >= ENDLESS - first.layout.prefix:
+            raise UserError(f"{forward} does not say how long its context is: set window=.")
         if reverse is None:
             return cls(dict.fromkeys(Direction, first), batch_tokens=batch_tokens)
         second = open_model(reverse, options, cache, window=first.layout.window)

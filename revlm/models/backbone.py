@@ -15,9 +15,10 @@ from transformers.utils import logging as transformers_logging
 
 from revlm.cache import atomic_folder, digest, file_hash, replacing_folder
 from revlm.config import InitConfig, ModelConfig
-from revlm.data.tokens import begin_id, load_tokenizer, pad_id
+from revlm.data.tokens import begin_id, load_tokenizer, num_ids, pad_id
 from revlm.errors import UserError
 from revlm.models import FACTS
+from revlm.models.nll import context_of, vocabulary_of
 
 # Enters the key of converted weights.
 CODE_VERSION = 1
@@ -36,7 +37,7 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
         UserError: transformers does not know the type or refuses the options.
     """
     options: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
+        "vocab_size": num_ids(tokenizer),
         "max_position_embeddings": row_length,
         "bos_token_id": begin_id(tokenizer),
         "eos_token_id": tokenizer.eos_token_id,
@@ -56,8 +57,8 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
             f"model.type={config.type} with model.config={config.config} makes no model ({reason}): "
             "name a causal transformers model type and options it knows."
         ) from error
-    if full.vocab_size < len(tokenizer):
-        raise UserError(_vocabulary_message(len(tokenizer), full.vocab_size))
+    if (size := vocabulary_of(model)) < num_ids(tokenizer):
+        raise UserError(_vocabulary_message(num_ids(tokenizer), size))
     _check_context(model, row_length)
     return cast(PreTrainedModel, model)
 
@@ -79,7 +80,7 @@ def _check_options(config: ModelConfig) -> None:
 
 
 def _check_context(model: PreTrainedModel, row_length: int) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_of(model.config)
     if context is not None and row_length > context:
         raise UserError(
             f"rows of {row_length} tokens are longer than the model's context ({context}): "
@@ -164,11 +165,11 @@ def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, n
     Raises:
         UserError: ids beyond the vocabulary.
     """
-    size = int(model.config.vocab_size)
-    if len(tokenizer) - num_tags > size:
-        raise UserError(_vocabulary_message(len(tokenizer) - num_tags, size))
-    if len(tokenizer) > size:
-        model.resize_token_embeddings(len(tokenizer))
+    size, wanted = vocabulary_of(model), num_ids(tokenizer)
+    if wanted - num_tags > size:
+        raise UserError(_vocabulary_message(wanted - num_tags, size))
+    if wanted > size:
+        model.resize_token_embeddings(wanted)
 
 
 def export(

@@ -25,7 +25,7 @@ from revlm.data.layout import Layout
 from revlm.data.tokens import encode, plain_tokenizer
 from revlm.direction import Direction, IntArray
 from revlm.errors import UserError
-from revlm.models.nll import still
+from revlm.models.nll import context_of, still
 
 
 @dataclass(frozen=True)
@@ -229,7 +229,7 @@ def _end_ids(model: PreTrainedModel) -> list[int]:
 
 
 def _check_context(model: PreTrainedModel, rows: Sequence[list[int]], num_tokens: int, prefix: int) -> None:
-    context = getattr(model.config, "max_position_embeddings", None)
+    context = context_of(model.config)
     longest = max(map(len, rows), default=0)
     if context is not None and longest + num_tokens > context:
         room = context - longest

@@ -22,7 +22,10 @@ from revlm.data.units import units_of
 from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.models import FACTS, backbone, generation
-from revlm.models.nll import is_causal
+from revlm.models.nll import context_of, is_causal
+
+# The context of models such as Mamba, which read on and on.
+ENDLESS = 1 << 31
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: in
     """
     folder = backbone.locate(source, cache_dir)
     facts = _facts(folder)
-    tokenizer = load_tokenizer(options.tokenizer or folder)
+    tokenizer = load_tokenizer(options.tokenizer or folder, begin=options.begin)
     _check_tokenizer(tokenizer, folder, facts, options)
     layout = _layout(tokenizer, facts, window or facts.get("window"), folder)
     transformers_logging.disable_progress_bar()
@@ -263,15 +266,12 @@ def _tags(tokenizer: PreTrainedTokenizerFast) -> dict[Direction, int]:
 
 
 def _context(folder: str) -> int:
-    """Positions that a model has, without its weights."""
+    """Positions that a model has, without its weights; ENDLESS where nothing ends them."""
     try:
         config = AutoConfig.from_pretrained(folder)
     except Exception as error:
         raise UserError(backbone.unreadable(folder, error)) from error
-    context = getattr(config, "max_position_embeddings", None)
-    if not context:
-        raise UserError(f"{folder} does not say how long its context is: set window=.")
-    return int(context)
+    return context_of(config) or ENDLESS
 
 
 def _device(name: str) -> torch.device:

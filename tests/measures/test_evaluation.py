@@ -11,7 +11,8 @@ import torch
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from transformers import PretrainedConfig, PreTrainedModel
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.modeling_outputs import CausalLMOutput
 
 from revlm.config import EvaluateConfig, ModelConfig, ModelSource, QuestionReading
@@ -404,3 +405,29 @@ def test_results_are_lm_evals_layout_and_plain(opened):
     acc = results["results"]["piqa"]["acc,none"]
     assert results["results"]["piqa"]["acc_stderr,none"] == pytest.approx((acc * (1 - acc) / 7) ** 0.5)
     assert "samples" not in results
+
+
+def test_an_answer_that_runs_together_with_the_question_is_never_certain(tokenizer):
+    """Where ": C" is one token, C has its own probability in every direction, as if it were encoded alone."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocabulary = {"<|end|>": 0} | {letter: at for at, letter in enumerate(letters, start=1)}
+    merges = [("Ġ", "C"), (":", "ĠC")]
+    for pair in merges:
+        vocabulary["".join(pair)] = len(vocabulary)
+    core = Tokenizer(models.BPE(vocab=vocabulary, merges=merges))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    core.decoder = decoders.ByteLevel()
+    crossing = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="<|end|>")
+    torch.manual_seed(0)
+    model = from_config(ModelConfig(config=dict(TINY)), crossing, 64).eval()
+    lm = language_model(model, crossing)
+    assert len(crossing.encode("Answer: C")) == len(crossing.encode("Answer:"))
+    for reading in (QuestionReading.forward, QuestionReading.combined):
+        adapter = DirectionalHFLM(lm, reading)
+        for letter in "ABCD":
+            _, answer = adapter._encode_pair("Answer:", f" {letter}")
+            assert answer == crossing.encode(f" {letter}", add_special_tokens=False)
+        ((value, _),) = ask(adapter, [("Answer:", " C")])
+        assert value < -1
+    with pytest.raises(UserError, match="has no token"):
+        adapter._encode_pair("Answer:", "")
