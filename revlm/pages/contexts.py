@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from revlm.direction import Direction
 from revlm.markup import markdown
 from revlm.pages import drawing
-from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray
+from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray, Line
 from revlm.pages.files import Folder
 from revlm.scores.table import CONTEXTS_SUMMARY
 from revlm.statistics.effect import Effect
@@ -51,19 +51,13 @@ def contexts_figure(summary: Mapping[str, Any]) -> Figure:
         figure, (panel,) = drawing.panels(1)
         ends = _draw(panel, rows)
         panel.strip.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 4, 8, 10]))
-        drawing.zero_line(panel.strip)
-        panel.strip.set_title(DIFFERENCE, loc="left", fontsize=8, color=NEUTRAL)
+        drawing.zero_line(panel.strip, DIFFERENCE)
         drawing.end_labels(panel.chart, ends)
-        last = rows[-1]
-        difference = last["difference"]
-        drawing.end_labels(panel.strip, {f"{difference:+.3f}": (last["context"], difference, NEUTRAL)})
+        size, difference = rows[-1]["context"], rows[-1]["difference"]
+        drawing.end_labels(panel.strip, {f"{difference:+.3f}": (size, difference, NEUTRAL)})
         drawing.headline(panel, f"{summary['model']}\n{finding(rows)}", sureness(rows))
-        drawing.finish(
-            figure,
-            [panel],
-            x_title="context: tokens on the left (forward) or on the right (reverse)",
-            reading=legend(rows),
-        )
+        x_title = "context: tokens on the left (forward) or on the right (reverse)"
+        drawing.finish(figure, [panel], x_title=x_title, reading=legend(rows))
         panel.chart.set_ylabel("loss, nats per token")
     return figure
 
@@ -125,42 +119,29 @@ def legend(rows: Sequence[Row]) -> str:
     )
 
 
-def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, tuple[float, float, str]]:
-    x, none = _column(rows, "context"), np.full(len(rows), np.nan)
-    ends = {}
+def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, drawing.End]:
+    x, ends = _column(rows, "context"), {}
     for direction in Direction:
-        nll = _column(rows, f"nll_{direction}")
-        _draw_line(panel.chart, x, nll, COLOURS[direction], low=none, high=none, dashes=DASHES[direction])
-        ends[f"{direction} {nll[-1]:.3f}"] = (float(x[-1]), float(nll[-1]), COLOURS[direction])
-    _draw_line(
-        panel.strip,
-        x,
-        _column(rows, "difference"),
-        NEUTRAL,
-        low=_column(rows, "low"),
-        high=_column(rows, "high"),
-    )
+        line = Line.over(x, _column(rows, f"nll_{direction}")[None])
+        end = _draw_line(panel.chart, line, COLOURS[direction], dashes=DASHES[direction])
+        ends[f"{direction} {line.mean[-1]:.3f}"] = end
+    difference = Line(x, *(_column(rows, name) for name in ("difference", "low", "high")))
+    _draw_line(panel.strip, difference, NEUTRAL)
     return ends
 
 
-def _draw_line(
-    axes: Axes,
-    x: FloatArray,
-    values: FloatArray,
-    colour: str,
-    *,
-    low: FloatArray,
-    high: FloatArray,
-    dashes: Any = "-",
-) -> None:
+def _draw_line(axes: Axes, line: Line, colour: str, *, dashes: Any = "-") -> drawing.End:
     """A line through every second context, whose tokens are the same; those between as dots.
 
     One line through all of them would swing between two samples of tokens.
     """
-    drawing.draw_line(axes, drawing.Line(x[::2], values[::2], low[::2], high[::2]), colour, dashes=dashes)
-    axes.plot(x[::2], values[::2], "o", color=colour, markersize=4, markeredgewidth=0, zorder=4)
-    axes.plot(x[1::2], values[1::2], "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.6, zorder=2)
-    axes.vlines(x[1::2], low[1::2], high[1::2], color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+    joined, between = line[::2], line[1::2]
+    dots: Any = {"color": colour, "markeredgewidth": 0}
+    axes.plot(joined.x, joined.mean, "o", markersize=4, zorder=4, **dots)
+    axes.plot(between.x, between.mean, "o", markersize=3, alpha=0.6, zorder=2, **dots)
+    axes.vlines(between.x, between.low, between.high, color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+    drawing.draw_line(axes, joined, colour, dashes=dashes)
+    return float(line.x[-1]), float(line.mean[-1]), colour
 
 
 def _column(rows: Sequence[Row], name: str) -> FloatArray:
