@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from revlm.direction import Direction
-from revlm.markup import markdown
 from revlm.pages import drawing
 from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray, Line
 from revlm.pages.files import Folder
+from revlm.pages.text import table_text
 from revlm.scores.table import CONTEXTS_SUMMARY
 from revlm.statistics.effect import Effect
 
@@ -31,8 +31,7 @@ def read_contexts(folder: Path | str) -> dict[str, Any]:
     Raises:
         UserError: the comparison is not finished, or the file is damaged.
     """
-    files = Folder(Path(folder), "give its python -m revlm.contexts again")
-    return files.json(CONTEXTS_SUMMARY, NEEDED)
+    return Folder(Path(folder), "give its python -m revlm.contexts again").json(CONTEXTS_SUMMARY, NEEDED)
 
 
 def draw_contexts(folder: Path | str) -> Path:
@@ -65,23 +64,17 @@ def contexts_figure(summary: Mapping[str, Any]) -> Figure:
 def context_table(summary: Mapping[str, Any]) -> str:
     """The end of a comparison for the terminal: a row a context length, over the whole corpus."""
     header = ["context", "forward", "reverse", "difference [95%]", "documents", "tokens"]
-    rows = [
-        [
-            str(row["context"]),
-            f"{row['nll_forward']:.4f}",
-            f"{row['nll_reverse']:.4f}",
-            _difference(row).text("+.4f", counts="none"),
-            f"{row['num_documents']:,}",
-            f"{row['num_tokens']:,}",
-        ]
-        for row in summary["contexts"]
-    ]
+    rows = []
+    for row in summary["contexts"]:
+        losses = [f"{row[f'nll_{direction}']:.4f}" for direction in Direction]
+        counts = [f"{row[key]:,}" for key in ("num_documents", "num_tokens")]
+        difference = _difference(row).text("+.4f", counts="none")
+        rows.append([str(row["context"]), *losses, difference, *counts])
     title = (
         f"{summary['model']}: nats per token, the same tokens given their k left tokens (forward) and their k right ones "
         "(reverse); difference = forward - reverse (above 0: reverse is easier)"
     )
-    skipped = ", ".join(f"{count:,} {reason}" for reason, count in summary["skipped"].items())
-    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+    return table_text(title, header, rows, summary)
 
 
 def finding(rows: Sequence[Row]) -> str:
@@ -136,11 +129,11 @@ def _draw_line(axes: Axes, line: Line, colour: str, *, dashes: Any = "-") -> dra
     One line through all of them would swing between two samples of tokens.
     """
     joined, between = line[::2], line[1::2]
+    drawing.draw_line(axes, joined, colour, dashes=dashes)
     dots: Any = {"color": colour, "markeredgewidth": 0}
     axes.plot(joined.x, joined.mean, "o", markersize=4, zorder=4, **dots)
     axes.plot(between.x, between.mean, "o", markersize=3, alpha=0.6, zorder=2, **dots)
     axes.vlines(between.x, between.low, between.high, color=colour, linewidth=0.8, alpha=0.4, zorder=1)
-    drawing.draw_line(axes, joined, colour, dashes=dashes)
     return float(line.x[-1]), float(line.mean[-1]), colour
 
 

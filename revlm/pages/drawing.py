@@ -145,6 +145,11 @@ def note(
     )
 
 
+def row_note(axes: Axes, row: float, text: str) -> None:
+    """What a row of a chart says in numbers, to the right of it."""
+    note(axes, text, (1.01, row), xycoords=ROW, va="center", color="black")
+
+
 def headline(panel: Panel, finding: str, reading: str) -> None:
     """The finding in bold, and under it in grey how sure it is."""
     small = _wrapped(reading, panel.width * SMALL_LETTERS)

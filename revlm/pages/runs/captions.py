@@ -118,6 +118,5 @@ def crossings_of(arm: Arm, windows: str) -> list[dict[str, Any]]:
 
 def _at_the_end(arm: Arm, key: str) -> Effect:
     """A number of the last validation, over seeds."""
-    return seed_mean(
-        {seed: number(run.validations[-1][key]) for seed, run in zip(arm.seeds, arm.runs, strict=True)}
-    )
+    last = [number(run.validations[-1][key]) for run in arm.runs]
+    return seed_mean(dict(zip(arm.seeds, last, strict=True)))

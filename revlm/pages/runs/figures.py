@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +30,17 @@ def draw_run(folder: Path | str) -> list[Path]:
     Raises:
         UserError: the folder is no run, or a file is missing or damaged.
     """
-    run = read_run(folder, finished=False)
-    return draw([run], run.folder / "figures")
+    return draw([read_run(folder, finished=False)], Path(folder) / "figures")
 
 
 def draw(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Both pictures of some runs, a panel an experiment."""
-    pictures: dict[str, Callable[[Sequence[Run]], Figure]] = {
-        "loss_by_direction.png": loss_figure,
-        "position_curves.png": position_figure,
-    }
+    pictures = {"loss_by_direction.png": loss_figure, "position_curves.png": position_figure}
     return [drawing.save(picture(runs), folder / name) for name, picture in pictures.items()]
 
 
 def loss_figure(runs: Sequence[Run]) -> Figure:
-    """Validation loss by direction over training, a panel for each group of runs that differ by seed.
-
-    Args:
-        runs: one run, or many; training loss stands faint behind.
-    """
+    """Validation loss by direction over training, a panel for runs that differ by seed; training loss stands faint behind."""
     arms = gather(runs)
     with mpl.rc_context(drawing.STYLE):
         figure, found = drawing.panels(len(arms))
@@ -65,9 +57,8 @@ def loss_figure(runs: Sequence[Run]) -> Figure:
 def position_figure(runs: Sequence[Run]) -> Figure:
     """Validation loss by position at the end of training, with the crossing marked.
 
-    Args:
-        runs: one experiment gives two panels, all windows and documents' first windows, which
-            alone have a true beginning; several experiments give a panel each, all windows.
+    One experiment gives two panels, all windows and documents' first windows, which alone have a
+    true beginning; several experiments give a panel each, all windows.
     """
     arms = gather(runs)
     views = [(arm, ALL) for arm in arms]

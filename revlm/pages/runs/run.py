@@ -51,10 +51,10 @@ def number(value: Any) -> float:
 
 
 def read_run(folder: Path | str, *, finished: bool = True) -> Run:
-    """The run in a folder.
+    """The run in the folder that training printed last.
 
     Args:
-        folder: what training printed last.
+        folder: of the run.
         finished: ask for the files that only a finished run has; without, they may be absent.
 
     Raises:

@@ -45,11 +45,7 @@ def spread_of(name: str, s: FloatArray) -> Spread:
 
 
 def spread_finding(groups: Sequence[Spread]) -> str:
-    """In how many domains reverse is easier, and where most and least.
-
-    Args:
-        groups: by falling median.
-    """
+    """In how many domains reverse is easier, and where most and least; the groups stand by falling median."""
     if len(groups) == 1:
         share = float((groups[0].s > 0).mean())
         return f"S of {groups[0].name}: median {groups[0].median.value:+.3f}; reverse is easier for {share:.0%} of documents"
@@ -64,16 +60,14 @@ def spread_finding(groups: Sequence[Spread]) -> str:
 def spread_reading(groups: Sequence[Spread], *, outside: int, hidden: int) -> str:
     """How to read the boxes, how sure the sides are, and what is not shown."""
     sides = [group.median.apart for group in groups]
-    parts = [
-        "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents.",
-    ]
+    said = f"The median: {groups[0].median.text('+.4f')}."
     if len(groups) > 1:
-        parts.append(
-            f"The interval lies above 0 in {sides.count(1)} and below 0 in {sides.count(-1)} of {len(groups)} domains (not corrected for "
-            "their number)."
+        said = (
+            f"The interval lies above 0 in {sides.count(1)} and below 0 in {sides.count(-1)} of {len(groups)} domains "
+            "(not corrected for their number)."
         )
-    else:
-        parts.append(f"The median: {groups[0].median.text('+.4f')}.")
+    box = "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents."
+    parts = [box, said]
     if outside:
         parts.append(f"{outside:,} documents lie outside of the picture.")
     if hidden:
@@ -117,9 +111,10 @@ def crossings_finding(crossings: Mapping[str, Crossing], window: int | None) -> 
     within = f" within {window} tokens" if window else ""
     if len(known) == 1:
         (name,) = known
-        return f"{name}: " + (
+        found = (
             f"the curves cross after {crossed[name]} tokens" if crossed else f"the curves never cross{within}"
         )
+        return f"{name}: {found}"
     if not crossed:
         return f"The curves cross in none of {len(known)} domains{within}"
     first = min(crossed, key=lambda name: (crossed[name], name))
@@ -142,7 +137,10 @@ def crossing_words(found: Crossing) -> str:
 
 def crossings_reading(rule: Mapping[str, Any], *, panels: int, hidden: int) -> str:
     """How to read the small panels."""
-    parts = ["Blue: forward, dashed vermilion: reverse; n: documents. Thin: each position."]
+    parts = [
+        "Across: tokens already read in that direction (log scale). Blue: forward, dashed vermilion: reverse;"
+    ]
+    parts += ["n: documents. Thin: each position."]
     if "smoothing" in rule:
         parts.append(
             f"Strong: mean over {rule['smoothing']} positions. Dotted: from there on reverse stays at or below forward for "
