@@ -116,14 +116,14 @@ def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, drawing.End]:
     x, ends = _column(rows, "context"), {}
     for direction in Direction:
         line = Line.over(x, _column(rows, f"nll_{direction}")[None])
-        end = _draw_line(panel.chart, line, COLOURS[direction], dashes=DASHES[direction])
-        ends[f"{direction} {line.mean[-1]:.3f}"] = end
+        label = f"{direction} {line.mean[-1]:.3f}"
+        ends[label] = _draw_line(panel.chart, line, COLOURS[direction], DASHES[direction])
     difference = Line(x, *(_column(rows, name) for name in ("difference", "low", "high")))
     _draw_line(panel.strip, difference, NEUTRAL)
     return ends
 
 
-def _draw_line(axes: Axes, line: Line, colour: str, *, dashes: Any = "-") -> drawing.End:
+def _draw_line(axes: Axes, line: Line, colour: str, dashes: Any = "-") -> drawing.End:
     """A line through every second context, whose tokens are the same; those between as dots.
 
     One line through all of them would swing between two samples of tokens.

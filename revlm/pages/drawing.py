@@ -64,8 +64,7 @@ class Panel:
 
     chart: Axes
     strip: Axes
-    # Inches; headlines are wrapped to it.
-    width: float
+    width: float  # inches; headlines are wrapped to it
 
 
 @dataclass(frozen=True)
@@ -228,10 +227,9 @@ def position_ticks(axes: Axes, last: float) -> None:
 
 def short_count(value: float) -> str:
     """A count with at most three digits and a unit: 1.5M."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
+    units = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+    size, unit = next((found for found in units if abs(value) >= found[0]), (1, ""))
+    return f"{value / size:.3g}{unit}"
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -36,10 +36,8 @@ Crossing = dict[str, Any]
 def kind_of(names: Iterable[str]) -> str | None:
     """What a folder with these names in it is, finished or not: a kind of `KINDS`, or no run."""
     inside = set(names)
-    for kind, telling in KINDS:
-        if any(inside >= set(together) for together in telling):
-            return kind
-    return None
+    fitting = (kind for kind, telling in KINDS if any(inside >= set(together) for together in telling))
+    return next(fitting, None)
 
 
 @dataclass(frozen=True)
@@ -88,22 +86,17 @@ class Folder:
             raise self.damaged(name, f"no {', '.join(lost)}")
         return found
 
-    def curves(
-        self, name: str, columns: Sequence[str], *, by: str, optional: bool = False
-    ) -> dict[Any, dict[Direction, Curve]]:
-        """Curves of a CSV file in both directions: columns of numbers by position.
+    def curves(self, name: str, columns: Sequence[str], *, by: str) -> dict[Any, dict[Direction, Curve]]:
+        """Curves of a CSV file by one of its columns, in both directions.
 
         Args:
             name: of the file.
-            columns: of numbers.
+            columns: of numbers by position.
             by: the column that tells curves apart, such as domain or step.
-            optional: a missing file holds no curves.
 
         Raises:
             UserError: it is missing or damaged, or lacks a column or a direction.
         """
-        if optional and not (self.path / name).is_file():
-            return {}
         numbers = ["position", *columns]
         header = [by, "direction", *numbers]
         # A domain may be called NA.

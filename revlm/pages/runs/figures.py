@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from revlm import keys
 from revlm.direction import Direction
 from revlm.measures.crossing import ALL, FIRST, smooth
+from revlm.measures.curve_files import BOUNDS, MEANS
 from revlm.pages import drawing
 from revlm.pages.drawing import BAND, COLOURS, NEUTRAL, End, FloatArray, Line
 from revlm.pages.files import Crossing, Curve
@@ -40,7 +41,7 @@ def draw(runs: Sequence[Run], folder: Path) -> list[Path]:
 
 
 def loss_figure(runs: Sequence[Run]) -> Figure:
-    """Validation loss by direction over training, a panel for runs that differ by seed; training loss stands faint behind."""
+    """Validation loss by direction over training, a panel for each group of runs that differ by seed."""
     arms = gather(runs)
     with mpl.rc_context(drawing.STYLE):
         figure, found = drawing.panels(len(arms))
@@ -62,7 +63,7 @@ def position_figure(runs: Sequence[Run]) -> Figure:
     """
     arms = gather(runs)
     views = [(arm, ALL) for arm in arms]
-    if len(arms) == 1 and all(run.first_curves for run in arms[0].runs):
+    if len(arms) == 1 and all(run.curves[FIRST] for run in arms[0].runs):
         views.append((arms[0], FIRST))
     with mpl.rc_context(drawing.STYLE):
         figure, found = drawing.panels(len(views))
@@ -84,8 +85,7 @@ def _draw_losses(arm: Arm, panel: drawing.Panel) -> dict[str, End]:
         _draw_training(panel.chart, run, named=run is arm.runs[0])
     for direction in Direction:
         line = _over_tokens(arm, keys.val_nll(direction))
-        end = drawing.draw_direction(panel.chart, line, direction)
-        ends[f"{direction} {line.mean[-1]:.3f}"] = end
+        ends[f"{direction} {line.mean[-1]:.3f}"] = drawing.draw_direction(panel.chart, line, direction)
     gap = _over_tokens(arm, keys.VAL_GAP)
     end = drawing.draw_line(panel.strip, gap, NEUTRAL)
     drawing.zero_line(panel.strip)
@@ -95,11 +95,9 @@ def _draw_losses(arm: Arm, panel: drawing.Panel) -> dict[str, End]:
 
 def _draw_training(axes: Axes, run: Run, *, named: bool) -> None:
     rows = [row for row in run.metrics if keys.TRAIN_NLL in row]
-    if not rows:
-        return
     tokens, losses = ([number(row[key]) for row in rows] for key in (keys.TOKENS, keys.TRAIN_NLL))
     axes.plot(tokens, losses, color=NEUTRAL, alpha=0.35, linewidth=0.8, zorder=0)
-    if named:
+    if rows and named:
         early = len(rows) // 5
         at = (tokens[early], min(losses[: early + 1]))
         drawing.note(axes, "training loss", at, (-4, -4), xycoords="data", ha="right", va="top")
@@ -119,16 +117,14 @@ def _draw_curves(arm: Arm, windows: str, panel: drawing.Panel) -> dict[str, End]
     width = int(crossings[0].get("smoothing", 1))
     ends, smoothed = {}, {}
     for direction in Direction:
-        curves = [_curves(run, windows)[direction] for run in arm.runs]
-        raw, counts = (
-            np.stack([_at(curve, name, position) for curve in curves]) for name in ("nll", "count")
-        )
+        curves = [run.curves[windows][direction] for run in arm.runs]
+        raw, counts = (np.stack([_at(curve, name, position) for curve in curves]) for name in MEANS)
         panel.chart.plot(position, raw.mean(axis=0), color=COLOURS[direction], alpha=0.5, linewidth=0.8)
         smoothed[direction] = smooth(raw, width, counts)
         line = Line.over(position, smoothed[direction])
         ends[str(direction)] = drawing.draw_direction(panel.chart, line, direction, smoothing=width)
-        if len(arm.runs) == 1 and windows == ALL:
-            _draw_interval(panel.chart, arm.runs[0].intervals.get(direction), COLOURS[direction])
+        if len(arm.runs) == 1 and windows == ALL and arm.runs[0].intervals:
+            _draw_interval(panel.chart, arm.runs[0].intervals[direction], COLOURS[direction])
     difference = Line.over(position, smoothed[Direction.REVERSE] - smoothed[Direction.FORWARD])
     drawing.draw_line(panel.strip, difference, NEUTRAL)
     drawing.zero_line(panel.strip)
@@ -151,16 +147,12 @@ def _name_crossing(axes: Axes, crossing: Crossing, last: float) -> None:
         drawing.note(axes, text, (where, 1), (4, -4), **look)
 
 
-def _curves(run: Run, windows: str) -> dict[Direction, Curve]:
-    return run.curves if windows == ALL else run.first_curves
-
-
 def _common_positions(arm: Arm, windows: str) -> FloatArray:
     """Positions (P,) at which every run has counted tokens in both directions."""
     known = [
         curve.position[np.isfinite(curve.columns["nll"])]
         for run in arm.runs
-        for curve in _curves(run, windows).values()
+        for curve in run.curves[windows].values()
     ]
     return functools.reduce(np.intersect1d, known)
 
@@ -169,8 +161,7 @@ def _at(curve: Curve, column: str, position: FloatArray) -> FloatArray:
     return curve.columns[column][np.isin(curve.position, position)]
 
 
-def _draw_interval(axes: Axes, interval: Curve | None, colour: str) -> None:
-    if interval is not None:
-        # A bound is infinite where some resamples hold no token.
-        low, high = (np.ma.masked_invalid(interval.columns[bound]) for bound in ("low", "high"))
-        axes.fill_between(interval.position, low, high, color=colour, alpha=BAND, linewidth=0, zorder=1)
+def _draw_interval(axes: Axes, interval: Curve, colour: str) -> None:
+    # A bound is infinite where some resamples hold no token.
+    low, high = (np.ma.masked_invalid(interval.columns[bound]) for bound in BOUNDS)
+    axes.fill_between(interval.position, low, high, color=colour, alpha=BAND, linewidth=0, zorder=1)

@@ -43,16 +43,14 @@ def summary_table(run: Run) -> str:
     """The end of a run in five lines: losses before and after, their gap, the crossing, the speed."""
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     summary = run.summary
     first = run.intersection.get(ALL, {})
     documents = summary.get("num_val_documents")
     held_out = f"{documents} held-out documents" if documents is not None else "held-out documents"
     title = f"{summary['name']}, seed {summary['seed']}: nats per token on {held_out}"
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("", "start", "end"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table = Table("", Column("start", justify="right"), Column("end", justify="right"), box=box.SIMPLE_HEAD)
     for direction in Direction:
         start = summary.get(f"start_nll_{direction}")
         table.add_row(f"{direction} loss", _number(start), _number(summary[f"nll_{direction}"]))
@@ -75,7 +73,17 @@ def gap_text(summary: Mapping[str, Any]) -> str:
 
 def runs_csv(runs: Iterable[Run]) -> str:
     """One row a run, as it ended."""
-    return csv_text(RUN_COLUMNS, [_run_row(run) for run in runs])
+    rows = [
+        {
+            **{key: run.summary.get(key) for key in RUN_COLUMNS},
+            "folder": run.folder.as_posix(),
+            "model": run.config.get("model", {}).get("name"),
+            "init": run.config.get("init", {}).get("kind"),
+            **crossing_columns(run.intersection.get(ALL, {})),
+        }
+        for run in runs
+    ]
+    return csv_text(RUN_COLUMNS, rows)
 
 
 def sweep_csv(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> str:
@@ -144,16 +152,6 @@ def _losses(pair: Comparison) -> str:
     if pair.direction is pair.against_direction:
         return str(pair.direction)
     return f"{pair.direction} - {pair.against_direction}"
-
-
-def _run_row(run: Run) -> dict[str, Any]:
-    return {
-        **{key: run.summary.get(key) for key in RUN_COLUMNS},
-        "folder": run.folder.as_posix(),
-        "model": run.config.get("model", {}).get("name"),
-        "init": run.config.get("init", {}).get("kind"),
-        **crossing_columns(run.intersection.get(ALL, {})),
-    }
 
 
 def _columns(value: Effect, seeds: Sequence[int]) -> dict[str, Any]:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from revlm.pages.drawing import FloatArray
 from revlm.pages.files import Crossing
 from revlm.pages.text import crossing_text
 from revlm.scores.agreement import CROSS_SIZE, TEST_RETEST, Agreement
 from revlm.scores.confounds import TITLES, Confound
 from revlm.statistics.effect import Effect
 
-FloatArray = npt.NDArray[np.float64]
 SIDES = ("\u2190 forward is easier", "reverse is easier \u2192")
 S_TITLE = "S = forward loss \u2212 reverse loss, nats per token"
 NATS = ", nats per token"
@@ -39,9 +38,8 @@ def spread_of(name: str, s: FloatArray) -> Spread:
     ordered = np.sort(s)
     n, median = len(ordered), float(np.median(ordered))
     below = int(stats.binom.ppf(0.025, n, 0.5))
-    if below < 1:
-        return Spread(name, ordered, Effect(median, n=n))
-    return Spread(name, ordered, Effect(median, float(ordered[below - 1]), float(ordered[n - below]), n))
+    low, high = (float(ordered[below - 1]), float(ordered[n - below])) if below else (None, None)
+    return Spread(name, ordered, Effect(median, low, high, n))
 
 
 def spread_finding(groups: Sequence[Spread]) -> str:
@@ -111,10 +109,8 @@ def crossings_finding(crossings: Mapping[str, Crossing], window: int | None) -> 
     within = f" within {window} tokens" if window else ""
     if len(known) == 1:
         (name,) = known
-        found = (
-            f"the curves cross after {crossed[name]} tokens" if crossed else f"the curves never cross{within}"
-        )
-        return f"{name}: {found}"
+        cross = f"cross after {crossed[name]} tokens" if crossed else f"never cross{within}"
+        return f"{name}: the curves {cross}"
     if not crossed:
         return f"The curves cross in none of {len(known)} domains{within}"
     first = min(crossed, key=lambda name: (crossed[name], name))
@@ -137,10 +133,8 @@ def crossing_words(found: Crossing) -> str:
 
 def crossings_reading(rule: Mapping[str, Any], *, panels: int, hidden: int) -> str:
     """How to read the small panels."""
-    parts = [
-        "Across: tokens already read in that direction (log scale). Blue: forward, dashed vermilion: reverse;"
-    ]
-    parts += ["n: documents. Thin: each position."]
+    parts = ["Across: tokens already read in that direction (log scale)."]
+    parts += ["Blue: forward, dashed vermilion: reverse; n: documents. Thin: each position."]
     if "smoothing" in rule:
         parts.append(
             f"Strong: mean over {rule['smoothing']} positions. Dotted: from there on reverse stays at or below forward for "
@@ -158,8 +152,9 @@ def agreement_finding(rows: Sequence[Agreement], column: str) -> str:
     """How far models agree, by kind of pair."""
     said = []
     for kind, who in ((TEST_RETEST, "models of one size"), (CROSS_SIZE, "models of different sizes")):
+        wanted = ("mean", kind, column, "spearman")
         for row in rows:
-            if row.model_a == "mean" and (row.kind, row.column, row.statistic) == (kind, column, "spearman"):
-                count = f"{row.pairs} pair" + ("s" if row.pairs > 1 else "")
+            if (row.model_a, row.kind, row.column, row.statistic) == wanted:
+                count = f"{row.pairs} pair{'s' if row.pairs > 1 else ''}"
                 said.append(f"{who} r = {row.found.value:.2f} ({count})")
     return "Agreement on S between documents: " + ("; ".join(said) or "one model, no pairs")

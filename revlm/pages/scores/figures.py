@@ -131,8 +131,7 @@ def _draw_spreads(axes: Axes, groups: Sequence[Spread], limits: tuple[float, flo
         drawing.row_note(axes, row, f"{group.median.value:+.3f}  n={len(group.s):,}")
     names = [textwrap.shorten(group.name, 40, placeholder="...") for group in groups]
     axes.set_yticks(range(len(groups)), labels=names)
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.set_xlim(*limits)
+    axes.set(xlim=limits, ylim=(len(groups) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
 
 

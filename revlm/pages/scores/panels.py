@@ -51,8 +51,7 @@ def confounds_figure(run: ScoreRun) -> Figure:
             draw_density(axes, columns.numbers[row.name], s)
             axes.axhline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.set_xlabel(TITLES[row.name])
-            axes.set_ylabel("S, nats per token")
+            axes.set(xlabel=TITLES[row.name], ylabel="S, nats per token")
             panel_title(axes, row.plain)
         _draw_intervals(grid[-1], rows)
         left_out = ", the outermost half per cent not shown" if len(columns) > DOTS else ""
@@ -87,8 +86,7 @@ def agreement_figure(run: ScoreRun) -> Figure:
             draw_density(axes, values[one], values[other])
             _draw_diagonal(axes)
             pair = scores.models[one], scores.models[other]
-            axes.set_xlabel(f"{title}: {_short(pair[0])}")
-            axes.set_ylabel(f"{title}: {_short(pair[1])}")
+            axes.set(xlabel=f"{title}: {_short(pair[0])}", ylabel=f"{title}: {_short(pair[1])}")
             spearman, pearson = found[*pair, "spearman"], found[*pair, "pearson"]
             panel_title(axes, spearman.found, f"{spearman.kind}; Pearson {pearson.found.value:.3f}")
         for axes in figure.axes[len(shown) :]:
@@ -108,15 +106,14 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     x, y = x[known], y[known]
     if not len(x):
         return
-    limits = [_limits(x), _limits(y)]
+    xlim, ylim = _limits(x), _limits(y)
     if len(x) > DOTS:
-        counts, across, up = np.histogram2d(x, y, bins=CELLS, range=limits)
+        counts, across, up = np.histogram2d(x, y, bins=CELLS, range=(xlim, ylim))
         shade = np.ma.masked_equal(counts.T, 0)
         axes.pcolormesh(across, up, shade, cmap="Greys", norm=LogNorm(vmin=0.5), rasterized=True, zorder=0)
     else:
         axes.plot(x, y, "o", color=NEUTRAL, markersize=3, alpha=0.5, markeredgewidth=0, zorder=2)
-    axes.set_xlim(*limits[0])
-    axes.set_ylim(*limits[1])
+    axes.set(xlim=xlim, ylim=ylim)
 
 
 def panel_title(axes: Axes, found: Effect, more: str = "") -> None:
@@ -138,8 +135,6 @@ def _draw_intervals(axes: Axes, rows: Sequence[Confound]) -> None:
     for place, row in enumerate(rows):
         for kind, found in row.kinds.items():
             _, marker, colour, shift = KINDS[kind]
-            if math.isnan(found.value):
-                continue
             axes.plot(found.value, place + shift, marker, color=colour, markersize=4, zorder=3)
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=1.4, zorder=2)
@@ -149,8 +144,7 @@ def _draw_intervals(axes: Axes, rows: Sequence[Confound]) -> None:
     starred = [f"{name}*" if row.category else name for name, row in zip(names, rows, strict=True)]
     axes.set_yticks(range(len(rows)), labels=starred)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("r with S (*: share of variance of ranks)")
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="r with S (*: share of variance of ranks)")
     look: Any = {"loc": "lower right", "bbox_to_anchor": (1.03, 1), "ncols": 3}
     axes.legend(**look, frameon=False, fontsize=8, handletextpad=0.1, columnspacing=1)
 

@@ -12,6 +12,7 @@ from revlm import keys
 from revlm.config import LoggerConfig, WandbMode
 from revlm.direction import Direction
 from revlm.measures.crossing import Curves
+from revlm.measures.curve_files import BOUNDS
 from revlm.pages.scores.run import ScoreRun, read_score_run
 from revlm.records.wandb_run import Histogram, RunLabels, Table, WandbRun, was_logged
 from revlm.scores.columns import read_columns
@@ -19,8 +20,6 @@ from revlm.scores.columns import read_columns
 BINS = 64
 # More domains than this would bury the other tags.
 MAX_DOMAIN_TAGS = 8
-# Of a crossing, beside its position.
-INTERVAL = ("low", "high")
 
 
 def log_score_run(folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
@@ -92,10 +91,10 @@ def _domain_numbers(run: ScoreRun) -> dict[str, dict[str, Any]]:
 def _domain_table(run: ScoreRun, numbers: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = []
     for domain, means in run.summary["by_domain"].items():
-        interval = [run.crossing(domain).get(bound) for bound in INTERVAL]
+        interval = [run.crossing(domain).get(bound) for bound in BOUNDS]
         counts = [means["num_documents"], means["num_tokens"]]
         rows.append([domain, *counts, *numbers[domain].values(), *interval])
-    bounds = [f"{keys.INTERSECTION}_{bound}" for bound in INTERVAL]
+    bounds = [f"{keys.INTERSECTION}_{bound}" for bound in BOUNDS]
     return Table([keys.DOMAIN, "num_documents", "num_tokens", *numbers[keys.SCORE_ALL], *bounds], rows)
 
 
