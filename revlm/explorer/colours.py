@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_hex, to_rgb
 from tokenizers import Tokenizer
 
 from revlm.direction import Direction
@@ -60,16 +61,9 @@ def token_table(core: Tokenizer, text: str, losses: TokenLosses) -> pd.DataFrame
     first = np.cumsum([0, *counts])[:-1]
     forward, reverse = (np.add.reduceat(nll, first, dtype=np.float64) for nll in losses.nll)
     starts = losses.position[Direction.FORWARD.number] == 0
-    return pd.DataFrame(
-        {
-            "text": pieces,
-            "num_tokens": counts,
-            "nll_forward": forward,
-            "nll_reverse": reverse,
-            "s": forward - reverse,
-            "window": np.add.reduceat(starts, first) > 0,
-        }
-    )
+    sums = {"nll_forward": forward, "nll_reverse": reverse, "s": forward - reverse}
+    windows = np.add.reduceat(starts, first) > 0
+    return pd.DataFrame({"text": pieces, "num_tokens": counts, **sums, "window": windows})
 
 
 def coloured_html(table: pd.DataFrame, *, title: str, limit: float | None = None) -> str:
@@ -92,8 +86,9 @@ def coloured_html(table: pd.DataFrame, *, title: str, limit: float | None = None
 def colours(s: FloatArray, limit: float) -> list[str]:
     """A CSS colour for each S: white at 0, at its strongest from `limit` on."""
     share = STRONGEST * np.clip(np.abs(s) / limit, 0, 1)
-    sides = [COLOURS[Direction.REVERSE if value > 0 else Direction.FORWARD] for value in s]
-    return [_over_white(colour, part) for colour, part in zip(sides, share, strict=True)]
+    forward, reverse = (to_rgb(COLOURS[direction]) for direction in Direction)
+    pure = np.where(s[:, None] > 0, reverse, forward)
+    return [to_hex(mixed) for mixed in 1 - share[:, None] * (1 - pure)]
 
 
 def _begins(spans: Spans) -> list[tuple[int, int]]:
@@ -110,11 +105,6 @@ def _begins(spans: Spans) -> list[tuple[int, int]]:
     return begins if spans else []
 
 
-def _over_white(colour: str, share: float) -> str:
-    mixed = (round(255 + (int(colour[at : at + 2], 16) - 255) * share) for at in (1, 3, 5))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
-
-
 def _span(row: tuple, colour: str) -> str:
     text, num_tokens, forward, reverse, s, window = row
     told = f"forward {forward:.2f} \u2212 reverse {reverse:.2f} = {s:+.2f}"
@@ -125,10 +115,8 @@ def _span(row: tuple, colour: str) -> str:
 
 def _legend(limit: float) -> str:
     values = np.linspace(-limit, limit, STEPS)
-    boxes = "".join(
-        f'<span style="background:{colour};padding:0 0.6em">{value:+.1f}</span>'
-        for value, colour in zip(values, colours(values, limit), strict=True)
-    )
+    box = '<span style="background:{};padding:0 0.6em">{:+.1f}</span>'
+    boxes = "".join(map(box.format, colours(values, limit), values))
     return (
         '<p style="font-size:85%;margin:0.3em 0 0.8em">forward is easier '
         f"{boxes} reverse is easier: forward loss \u2212 reverse loss, nats. Black bar: a window begins. "

@@ -84,10 +84,8 @@ def newest_model() -> str:
 
 
 def _newest_model() -> str | None:
-    both = set(map(str, Direction))
-    found = _newest(
-        path for path in RUNS.rglob(f"model/{FACTS}") if both <= set(_facts(path).get("directions", []))
-    )
+    both, known = set(map(str, Direction)), RUNS.rglob(f"model/{FACTS}")
+    found = _newest(path for path in known if both <= set(_facts(path).get("directions", [])))
     return None if found is None else str(found.parent)
 
 

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from revlm.direction import Direction
-from revlm.markup import markdown
 from revlm.pages import drawing
-from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray
+from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, FloatArray, Line
 from revlm.pages.files import Folder
+from revlm.pages.text import table_text
 from revlm.scores.table import CONTEXTS_SUMMARY
 from revlm.statistics.effect import Effect
 
@@ -31,8 +31,7 @@ def read_contexts(folder: Path | str) -> dict[str, Any]:
     Raises:
         UserError: the comparison is not finished, or the file is damaged.
     """
-    files = Folder(Path(folder), "give its python -m revlm.contexts again")
-    return files.json(CONTEXTS_SUMMARY, NEEDED)
+    return Folder(Path(folder), "give its python -m revlm.contexts again").json(CONTEXTS_SUMMARY, NEEDED)
 
 
 def draw_contexts(folder: Path | str) -> Path:
@@ -51,19 +50,13 @@ def contexts_figure(summary: Mapping[str, Any]) -> Figure:
         figure, (panel,) = drawing.panels(1)
         ends = _draw(panel, rows)
         panel.strip.xaxis.set_major_locator(MaxNLocator(9, integer=True, steps=[1, 2, 4, 8, 10]))
-        drawing.zero_line(panel.strip)
-        panel.strip.set_title(DIFFERENCE, loc="left", fontsize=8, color=NEUTRAL)
+        drawing.zero_line(panel.strip, DIFFERENCE)
         drawing.end_labels(panel.chart, ends)
-        last = rows[-1]
-        difference = last["difference"]
-        drawing.end_labels(panel.strip, {f"{difference:+.3f}": (last["context"], difference, NEUTRAL)})
+        size, difference = rows[-1]["context"], rows[-1]["difference"]
+        drawing.end_labels(panel.strip, {f"{difference:+.3f}": (size, difference, NEUTRAL)})
         drawing.headline(panel, f"{summary['model']}\n{finding(rows)}", sureness(rows))
-        drawing.finish(
-            figure,
-            [panel],
-            x_title="context: tokens on the left (forward) or on the right (reverse)",
-            reading=legend(rows),
-        )
+        x_title = "context: tokens on the left (forward) or on the right (reverse)"
+        drawing.finish(figure, [panel], x_title=x_title, reading=legend(rows))
         panel.chart.set_ylabel("loss, nats per token")
     return figure
 
@@ -71,23 +64,17 @@ def contexts_figure(summary: Mapping[str, Any]) -> Figure:
 def context_table(summary: Mapping[str, Any]) -> str:
     """The end of a comparison for the terminal: a row a context length, over the whole corpus."""
     header = ["context", "forward", "reverse", "difference [95%]", "documents", "tokens"]
-    rows = [
-        [
-            str(row["context"]),
-            f"{row['nll_forward']:.4f}",
-            f"{row['nll_reverse']:.4f}",
-            _difference(row).text("+.4f", counts="none"),
-            f"{row['num_documents']:,}",
-            f"{row['num_tokens']:,}",
-        ]
-        for row in summary["contexts"]
-    ]
+    rows = []
+    for row in summary["contexts"]:
+        losses = [f"{row[f'nll_{direction}']:.4f}" for direction in Direction]
+        counts = [f"{row[key]:,}" for key in ("num_documents", "num_tokens")]
+        difference = _difference(row).text("+.4f", counts="none")
+        rows.append([str(row["context"]), *losses, difference, *counts])
     title = (
         f"{summary['model']}: nats per token, the same tokens given their k left tokens (forward) and their k right ones "
         "(reverse); difference = forward - reverse (above 0: reverse is easier)"
     )
-    skipped = ", ".join(f"{count:,} {reason}" for reason, count in summary["skipped"].items())
-    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+    return table_text(title, header, rows, summary)
 
 
 def finding(rows: Sequence[Row]) -> str:
@@ -125,42 +112,29 @@ def legend(rows: Sequence[Row]) -> str:
     )
 
 
-def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, tuple[float, float, str]]:
-    x, none = _column(rows, "context"), np.full(len(rows), np.nan)
-    ends = {}
+def _draw(panel: drawing.Panel, rows: Sequence[Row]) -> dict[str, drawing.End]:
+    x, ends = _column(rows, "context"), {}
     for direction in Direction:
-        nll = _column(rows, f"nll_{direction}")
-        _draw_line(panel.chart, x, nll, COLOURS[direction], low=none, high=none, dashes=DASHES[direction])
-        ends[f"{direction} {nll[-1]:.3f}"] = (float(x[-1]), float(nll[-1]), COLOURS[direction])
-    _draw_line(
-        panel.strip,
-        x,
-        _column(rows, "difference"),
-        NEUTRAL,
-        low=_column(rows, "low"),
-        high=_column(rows, "high"),
-    )
+        line = Line.over(x, _column(rows, f"nll_{direction}")[None])
+        label = f"{direction} {line.mean[-1]:.3f}"
+        ends[label] = _draw_line(panel.chart, line, COLOURS[direction], DASHES[direction])
+    difference = Line(x, *(_column(rows, name) for name in ("difference", "low", "high")))
+    _draw_line(panel.strip, difference, NEUTRAL)
     return ends
 
 
-def _draw_line(
-    axes: Axes,
-    x: FloatArray,
-    values: FloatArray,
-    colour: str,
-    *,
-    low: FloatArray,
-    high: FloatArray,
-    dashes: Any = "-",
-) -> None:
+def _draw_line(axes: Axes, line: Line, colour: str, dashes: Any = "-") -> drawing.End:
     """A line through every second context, whose tokens are the same; those between as dots.
 
     One line through all of them would swing between two samples of tokens.
     """
-    drawing.draw_line(axes, drawing.Line(x[::2], values[::2], low[::2], high[::2]), colour, dashes=dashes)
-    axes.plot(x[::2], values[::2], "o", color=colour, markersize=4, markeredgewidth=0, zorder=4)
-    axes.plot(x[1::2], values[1::2], "o", color=colour, markersize=3, markeredgewidth=0, alpha=0.6, zorder=2)
-    axes.vlines(x[1::2], low[1::2], high[1::2], color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+    joined, between = line[::2], line[1::2]
+    drawing.draw_line(axes, joined, colour, dashes=dashes)
+    dots: Any = {"color": colour, "markeredgewidth": 0}
+    axes.plot(joined.x, joined.mean, "o", markersize=4, zorder=4, **dots)
+    axes.plot(between.x, between.mean, "o", markersize=3, alpha=0.6, zorder=2, **dots)
+    axes.vlines(between.x, between.low, between.high, color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+    return float(line.x[-1]), float(line.mean[-1]), colour
 
 
 def _column(rows: Sequence[Row], name: str) -> FloatArray:

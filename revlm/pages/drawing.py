@@ -16,6 +16,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from revlm.cache import write_atomically
@@ -48,10 +49,20 @@ STYLE: Any = {
     "savefig.bbox": None,
     "savefig.facecolor": "auto",
 }
+# What explains a picture, in print smaller than its axes; an inch of width holds so many of its letters.
+SMALL: Any = {"fontsize": 8, "color": NEUTRAL}
+SMALL_LETTERS = 14.5
+LARGE: Any = {"fontsize": 11, "fontweight": "bold"}
+LARGE_LETTERS = 10.6
+# Frames of a place: shares of the axes, a row of a chart, or a place on its x axis.
+FRACTION, ROW, COLUMN = "axes fraction", ("axes fraction", "data"), ("data", "axes fraction")
+REVERSE_MINUS_FORWARD = "reverse minus forward, nats per token (below 0: reverse is easier)"
 COLUMNS = 3
 BAND = 0.18  # how faint a band is
 MANY_TICKS = 11
 NEAR = 0.07  # labels closer than this share of an axis would overlap
+# Where a line ends, for its label: x, y, colour.
+End = tuple[float, float, str]
 
 
 @dataclass(frozen=True)
@@ -60,8 +71,7 @@ class Panel:
 
     chart: Axes
     strip: Axes
-    # Inches; headlines are wrapped to it.
-    width: float
+    width: float  # inches; headlines are wrapped to it
 
 
 @dataclass(frozen=True)
@@ -79,14 +89,17 @@ class Line:
         band = values if len(values) > 1 else np.full_like(values, np.nan)
         return cls(x, values.mean(axis=0), band.min(axis=0), band.max(axis=0))
 
+    def __getitem__(self, kept: slice) -> Line:
+        """Some of its points."""
+        return Line(self.x[kept], self.mean[kept], self.low[kept], self.high[kept])
+
 
 def panels(count: int) -> tuple[Figure, list[Panel]]:
     """A figure of `count` panels that share the y axis of their charts."""
     columns = min(count, COLUMNS)
     rows = -(-count // columns)
     width, height = (7.6, 5.4) if count == 1 else (5.4, 4.9)
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    figure = Figure(figsize=(width * columns, height * rows), layout=roomy())
     grid = figure.add_gridspec(2 * rows, columns, height_ratios=[3, 1] * rows)
     found: list[Panel] = []
     for index in range(count):
@@ -98,71 +111,101 @@ def panels(count: int) -> tuple[Figure, list[Panel]]:
     return figure, found
 
 
-def draw_line(axes: Axes, line: Line, colour: str, *, dashes: Any = "-", start: int = 0) -> None:
-    """A line, from its entry `start` on, with its band; a single point is a dot."""
+def roomy() -> ConstrainedLayoutEngine:
+    """A layout with room between panels that carry sentences."""
+    return ConstrainedLayoutEngine(w_pad=0.08, h_pad=0.08)
+
+
+def draw_line(axes: Axes, line: Line, colour: str, *, dashes: Any = "-") -> End:
+    """A line with its band; a single point is a dot."""
     marker = "o" if len(line.x) == 1 else ""
-    x, mean = line.x[start:], line.mean[start:]
-    axes.plot(x, mean, color=colour, linewidth=2.0, linestyle=dashes, marker=marker, zorder=3)
-    low, high = line.low[start:], line.high[start:]
-    axes.fill_between(x, low, high, color=colour, alpha=BAND, linewidth=0, zorder=1)
+    axes.plot(line.x, line.mean, color=colour, linewidth=2.0, linestyle=dashes, marker=marker, zorder=3)
+    axes.fill_between(line.x, line.low, line.high, color=colour, alpha=BAND, linewidth=0, zorder=1)
+    return float(line.x[-1]), float(line.mean[-1]), colour
+
+
+def draw_direction(axes: Axes, line: Line, direction: Direction, *, smoothing: int = 1) -> End:
+    """A line in the look of its direction; one that is smoothed over so many points begins half of them later.
+
+    Before, there is less to average over, and a steep start looks flat.
+    """
+    start = smoothing // 2 if len(line.x) > smoothing else 0
+    return draw_line(axes, line[start:], COLOURS[direction], dashes=DASHES[direction])
+
+
+def mark_crossing(axes: Axes, crossing: Mapping[str, Any], last: float, *, span: bool = True) -> None:
+    """A line where the curves cross, and a span over the interval; nothing where they never do."""
+    if crossing.get("position") is not None:
+        axes.axvline(crossing["position"], color="black", linewidth=1.0, linestyle=":", zorder=2)
+    if span and crossing.get("low") is not None:
+        high = last if crossing.get("high") is None else crossing["high"]
+        axes.axvspan(crossing["low"], high, color="black", alpha=0.07, linewidth=0, zorder=0)
+
+
+def note(
+    axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **look: Any
+) -> None:
+    """Small print, `shift` points from a place that is a share of the axes, or in the frame `xycoords`."""
+    axes.annotate(
+        text, at, xytext=shift, textcoords="offset points", **{"xycoords": FRACTION, **SMALL, **look}
+    )
+
+
+def row_note(axes: Axes, row: float, text: str) -> None:
+    """What a row of a chart says in numbers, to the right of it."""
+    note(axes, text, (1.01, row), xycoords=ROW, va="center", color="black")
 
 
 def headline(panel: Panel, finding: str, reading: str) -> None:
     """The finding in bold, and under it in grey how sure it is."""
-    lines = textwrap.wrap(reading, int(panel.width * 14.5))
-    panel.chart.annotate(
-        "\n".join(lines),
-        (0, 1),
-        xytext=(0, 7),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        va="bottom",
-        fontsize=8,
-        color=NEUTRAL,
-    )
-    title = "\n".join(
-        line for part in finding.splitlines() for line in textwrap.wrap(part, int(panel.width * 10.6))
-    )
-    panel.chart.set_title(title, loc="left", pad=12 + 11.5 * len(lines), fontsize=11, fontweight="bold")
+    small = _wrapped(reading, panel.width * SMALL_LETTERS)
+    note(panel.chart, small, (0, 1), (0, 7), va="bottom")
+    title = "\n".join(_wrapped(part, panel.width * LARGE_LETTERS) for part in finding.splitlines())
+    panel.chart.set_title(title, loc="left", pad=12 + 11.5 * len(small.splitlines()), **LARGE)
 
 
-def end_labels(axes: Axes, ends: Mapping[str, tuple[float, float, str]]) -> None:
-    """Write each line's name at its right end, apart from one another.
+def caption(figure: Figure, finding: str, reading: str) -> None:
+    """The finding in bold above all charts, and under them in grey how to read them."""
+    title = _wrapped(finding, figure.get_size_inches()[0] * LARGE_LETTERS)
+    figure.suptitle(title, x=0.01, ha="left", **LARGE)
+    legend(figure, reading)
 
-    Args:
-        axes: with its limits settled.
-        ends: text -> x, y, colour.
-    """
+
+def legend(figure: Figure, reading: str) -> None:
+    """Under all charts in grey how to read them."""
+    text = _wrapped(reading, figure.get_size_inches()[0] * SMALL_LETTERS)
+    figure.supxlabel(text, x=0.01, ha="left", **SMALL)
+
+
+def _wrapped(text: str, letters: float) -> str:
+    return "\n".join(textwrap.wrap(text, int(letters)))
+
+
+def end_labels(axes: Axes, ends: Mapping[str, End]) -> None:
+    """Write each line's name at its right end, apart from one another; the axes have their limits by now."""
     low, high = axes.get_ylim()
     ordered = sorted(ends.items(), key=lambda item: item[1][1])
     near = len(ordered) > 1 and ordered[1][1][1] - ordered[0][1][1] < NEAR * (high - low)
+    look: Any = {
+        "xycoords": "data",
+        "va": "center",
+        "fontsize": 9,
+        "fontweight": "bold",
+        "annotation_clip": False,
+    }
     for index, (text, (x, y, colour)) in enumerate(ordered):
         shift = (-6 if index == 0 else 6) if near else 0
-        axes.annotate(
-            text,
-            (x, y),
-            xytext=(7, shift),
-            textcoords="offset points",
-            va="center",
-            color=colour,
-            fontweight="bold",
-            annotation_clip=False,
-        )
+        note(axes, text, (x, y), (7, shift), color=colour, **look)
 
 
-def zero_line(strip: Axes) -> None:
+def zero_line(strip: Axes, title: str = REVERSE_MINUS_FORWARD) -> None:
     """A line at zero, and what it means to lie on either side of it."""
     strip.axhline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
     low, high = min(strip.get_ylim()[0], 0), max(strip.get_ylim()[1], 0)
     margin = 0.15 * (high - low or 1.0)
     strip.set_ylim(low - margin, high + margin)
     strip.yaxis.set_major_locator(MaxNLocator(4))
-    strip.set_title(
-        "reverse minus forward, nats per token (below 0: reverse is easier)",
-        loc="left",
-        fontsize=8,
-        color=NEUTRAL,
-    )
+    strip.set_title(title, loc="left", **SMALL)
 
 
 def finish(figure: Figure, found: Sequence[Panel], *, x_title: str, reading: str) -> None:
@@ -170,14 +213,7 @@ def finish(figure: Figure, found: Sequence[Panel], *, x_title: str, reading: str
     for panel in found:
         panel.chart.set_ylabel("validation loss, nats per token")
         panel.strip.set_xlabel(x_title)
-    width = figure.get_size_inches()[0]
-    figure.supxlabel(
-        "\n".join(textwrap.wrap(reading, int(width * 14.5))),
-        x=0.01,
-        ha="left",
-        fontsize=8,
-        color=NEUTRAL,
-    )
+    legend(figure, reading)
 
 
 def token_ticks(axes: Axes) -> None:
@@ -198,10 +234,9 @@ def position_ticks(axes: Axes, last: float) -> None:
 
 def short_count(value: float) -> str:
     """A count with at most three digits and a unit: 1.5M."""
-    for size, unit in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
+    units = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "k"))
+    size, unit = next((found for found in units if abs(value) >= found[0]), (1, ""))
+    return f"{value / size:.3g}{unit}"
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from revlm.cache import write_atomically
 from revlm.errors import UserError
 from revlm.markup import markdown
 from revlm.pages.files import EVALUATION, Folder
+from revlm.pages.text import page
 from revlm.statistics.bootstrap import holm
 from revlm.statistics.effect import Effect
 from revlm.statistics.paired import paired_difference, proportion
@@ -34,19 +34,14 @@ from 10,000 resamples of questions; p of McNemar's exact test, and corrected for
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """One model in one direction.
-
-    Attributes:
-        folder: of its files.
-        facts: what revlm adds to results.json: model, fingerprint, direction, weight, too_long, ...
-        results: lm-eval's own, by task.
-        samples: by task, its questions in order.
-    """
+    """One model in one direction."""
 
     folder: Path
-    facts: dict[str, Any]
-    results: dict[str, dict[str, Any]]
-    samples: dict[str, list[dict[str, Any]]]
+    facts: dict[
+        str, Any
+    ]  # that revlm adds to results.json: model, fingerprint, direction, weight, too_long, ...
+    results: dict[str, dict[str, Any]]  # lm-eval's own, by task
+    samples: dict[str, list[dict[str, Any]]]  # by task, its questions in order
 
     @property
     def arm(self) -> tuple[Any, ...]:
@@ -57,12 +52,12 @@ class EvaluationRun:
     @property
     def label(self) -> str:
         """Model and direction, with the options that are not usual."""
-        weight, shots = self.facts.get("weight", 1.0), self.facts.get("num_fewshot")
-        unusual = [
-            f"weight {weight:g}" if self.facts["direction"] == "combined" and weight != 1 else "",
-            f"{shots}-shot" if shots else "",
-        ]
-        return " ".join([str(self.facts["model"]), str(self.facts["direction"]), *filter(None, unusual)])
+        parts = [str(self.facts["model"]), str(self.facts["direction"])]
+        if (weight := self.facts.get("weight", 1.0)) != 1 and self.facts["direction"] == "combined":
+            parts.append(f"weight {weight:g}")
+        if shots := self.facts.get("num_fewshot"):
+            parts.append(f"{shots}-shot")
+        return " ".join(parts)
 
 
 def write_evaluation(
@@ -87,9 +82,8 @@ def read_evaluation(folder: Path) -> EvaluationRun:
     """
     files = Folder(folder, "remove the folder and evaluate again")
     if not (folder / EVALUATION).is_file():
-        raise UserError(
-            f"{folder}: no {EVALUATION}, so this evaluation is not finished: give its command again."
-        )
+        unfinished = f"no {EVALUATION}, so this evaluation is not finished: give its command again."
+        raise UserError(f"{folder}: {unfinished}")
     whole = files.json(EVALUATION, ("n-samples", "results", "revlm"))
     samples: dict[str, list[dict[str, Any]]] = {}
     for task in whole["n-samples"]:
@@ -104,12 +98,7 @@ def read_evaluation(folder: Path) -> EvaluationRun:
 
 def find_evaluations(root: Path) -> list[Path]:
     """Folders of finished evaluations, at any depth, by name."""
-    found = []
-    for folder, subfolders, files in os.walk(root):
-        subfolders.sort()
-        if EVALUATION in files:
-            found.append(Path(folder))
-    return found
+    return sorted(path.parent for path in root.rglob(EVALUATION) if path.is_file())
 
 
 def evaluation_tables(folders: Iterable[Path]) -> str:
@@ -122,22 +111,19 @@ def evaluation_tables(folders: Iterable[Path]) -> str:
         UserError: a file is damaged.
     """
     arms: dict[tuple[Any, ...], list[EvaluationRun]] = {}
-    for folder in folders:
-        run = read_evaluation(folder)
+    for run in map(read_evaluation, folders):
         arms.setdefault(run.arm, []).append(run)
     labels = _labels(list(arms.values()))
     columns = [_by_task(runs) for runs in arms.values()]
     tasks = list(dict.fromkeys(task for column in columns for task in column))
-    rows = [
-        [task, *_guesses(columns, task), *(_accuracy(column.get(task)) for column in columns)]
-        for task in tasks
-    ]
+    accuracies = {task: [_accuracy(column.get(task)) for column in columns] for task in tasks}
+    rows = [[task, *_guesses(columns, task), *accuracies[task]] for task in tasks]
     parts = ["## Evaluation", markdown(["task", "chance", "majority", *labels], rows), NOTES]
     if differences := _differences(columns, labels, tasks):
         parts += ["## Paired differences", differences, DIFFERENCE_NOTES]
     if cut := _cut(arms.values(), labels):
         parts += ["## Longer than the context", cut]
-    return "\n\n".join(parts) + "\n"
+    return page(parts)
 
 
 Column = dict[str, list[dict[str, Any]]]
@@ -183,16 +169,13 @@ def _correct(rows: Sequence[Mapping[str, Any]]) -> Any:
 def _differences(columns: Sequence[Column], labels: Sequence[str], tasks: Sequence[str]) -> str:
     found: list[tuple[str, str, Effect]] = []
     for task in tasks:
-        first = {(row["doc_id"], row["question"]): row for row in columns[0].get(task, [])}
-        for column, label in zip(columns[1:], labels[1:], strict=True):
-            pairs = [
-                (row, first[key])
-                for row in column.get(task, [])
-                if (key := (row["doc_id"], row["question"])) in first
-            ]
-            if pairs:
-                later, earlier = (_correct(side) for side in zip(*pairs, strict=True))
-                found.append((task, label, paired_difference(later, earlier)))
+        first, *others = (
+            {(row["doc_id"], row["question"]): row for row in column.get(task, [])} for column in columns
+        )
+        for later, label in zip(others, labels[1:], strict=True):
+            if both := [key for key in later if key in first]:
+                one, other = (_correct([arm[key] for key in both]) for arm in (later, first))
+                found.append((task, label, paired_difference(one, other)))
     corrected = holm([difference.p for _, _, difference in found])
     rows = [
         [task, label, labels[0], difference.text("+.4f"), _p(difference.p), _p(adjusted)]

@@ -36,10 +36,8 @@ Crossing = dict[str, Any]
 def kind_of(names: Iterable[str]) -> str | None:
     """What a folder with these names in it is, finished or not: a kind of `KINDS`, or no run."""
     inside = set(names)
-    for kind, telling in KINDS:
-        if any(inside >= set(together) for together in telling):
-            return kind
-    return None
+    fitting = (kind for kind, telling in KINDS if any(inside >= set(together) for together in telling))
+    return next(fitting, None)
 
 
 @dataclass(frozen=True)
@@ -52,21 +50,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Folder:
-    """Files of a run.
-
-    Attributes:
-        path: of the folder.
-        mend: what to do about a damaged file, such as "train this run again".
-    """
+    """Files of a run, and what to do about a damaged one, such as "train this run again"."""
 
     path: Path
     mend: str
 
     def damaged(self, name: str, what: str) -> UserError:
         """One line: the file, what is wrong with it, and the way out."""
-        return UserError(
-            f"{self.path / name}: {what}: {self.mend}, or move {self.path} away from the others."
-        )
+        way_out = f"{self.mend}, or move {self.path} away from the others."
+        return UserError(f"{self.path / name}: {what}: {way_out}")
 
     def parse(self, name: str, parse: Callable[[str], Any]) -> Any:
         """What a file says.
@@ -94,28 +86,23 @@ class Folder:
             raise self.damaged(name, f"no {', '.join(lost)}")
         return found
 
-    def curves(
-        self, name: str, columns: Sequence[str], *, by: str, optional: bool = False
-    ) -> dict[Any, dict[Direction, Curve]]:
+    def curves(self, name: str, columns: Sequence[str], *, by: str) -> dict[Any, dict[Direction, Curve]]:
         """Curves of a CSV file by one of its columns, in both directions.
 
         Args:
             name: of the file.
             columns: of numbers by position.
             by: the column that tells curves apart, such as domain or step.
-            optional: a missing file holds no curves.
 
         Raises:
             UserError: it is missing or damaged, or lacks a column or a direction.
         """
-        if optional and not (self.path / name).is_file():
-            return {}
         numbers = ["position", *columns]
+        header = [by, "direction", *numbers]
         # A domain may be called NA.
-        rows = self.parse(
-            name, lambda text: pd.read_csv(io.StringIO(text), dtype={by: str}, keep_default_na=False)
-        )
-        if lost := [column for column in (by, "direction", *numbers) if column not in rows]:
+        options: Any = {"dtype": {by: str}, "keep_default_na": False}
+        rows = self.parse(name, lambda text: pd.read_csv(io.StringIO(text), **options))
+        if lost := [column for column in header if column not in rows]:
             raise self.damaged(name, f"no column {', '.join(lost)}")
         found: dict[Any, dict[Direction, Curve]] = {}
         try:
@@ -124,9 +111,7 @@ class Folder:
                 values = {column: part[column].to_numpy() for column in columns}
                 found.setdefault(key, {})[Direction(direction)] = Curve(part["position"].to_numpy(), values)
         except (TypeError, ValueError) as error:
-            raise self.damaged(
-                name, f"a row is not {','.join((by, 'direction', *numbers))} ({error})"
-            ) from None
+            raise self.damaged(name, f"a row is not {','.join(header)} ({error})") from None
         if any(len(directions) < len(Direction) for directions in found.values()):
             raise self.damaged(name, "not both directions")
         return {key: found[key] for key in rows[by].unique()}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+
+from revlm.markup import markdown
 
 
 def crossing_text(crossing: Mapping[str, Any]) -> str:
@@ -30,3 +32,21 @@ def crossing_columns(crossing: Mapping[str, Any]) -> dict[str, Any]:
 def left_out_section(lines: Sequence[str]) -> list[str]:
     """A section that names what was left out, and why; none when nothing was."""
     return [f"## Left out: {len(lines)}", "\n".join(f"- {line}" for line in lines)] if lines else []
+
+
+def skipped_text(summary: Mapping[str, Any]) -> str:
+    """How many documents a run skipped, by reason; empty when none."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in (summary.get("skipped") or {}).items())
+
+
+def table_text(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], summary: Mapping[str, Any]
+) -> str:
+    """The end of a run for the terminal: a table under its title, and what the run skipped."""
+    skipped = skipped_text(summary)
+    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+
+
+def page(parts: Iterable[str]) -> str:
+    """Parts of a Markdown page below one another; an empty one leaves no gap."""
+    return "\n\n".join(filter(None, parts)) + "\n"

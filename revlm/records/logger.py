@@ -88,8 +88,10 @@ class RunLogger(Logger, L.Callback):
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: config.yaml has them, and W&B gets the same."""
 
-    def on_train_batch_start(self, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: L.Trainer, *args: Any) -> None:
         """The step before is over."""
+        # Lightning misses one where a run goes on behind a validation that is none of its own, as with a larger budget.
+        trainer.fit_loop.epoch_loop._batches_that_stepped = trainer.global_step  # noqa: SLF001
         self._flush()
 
     def on_validation_start(self, *args: Any) -> None:

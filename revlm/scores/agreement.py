@@ -13,15 +13,7 @@ import numpy as np
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
 from revlm.scores.aligned import Join
-from revlm.scores.columns import (
-    MAX_ROWS,
-    Codes,
-    FloatArray,
-    IntArray,
-    Moments,
-    as_numbers,
-    open_table,
-)
+from revlm.scores.columns import MAX_ROWS, Codes, FloatArray, IntArray, Moments, as_numbers, open_table
 from revlm.scores.combine import combine, table_means
 from revlm.scores.table import SCORES, SUMMARY, metadata
 from revlm.statistics.correlations import as_columns, correlation
@@ -98,22 +90,6 @@ def paired_scores(tables: Mapping[str, Path], *, limit: int = MAX_ROWS) -> Paire
     return PairedScores(tuple(tables), s, s_z, join.dropped, join.num_documents)
 
 
-def agreement(
-    tables: Mapping[str, Path], parameters: Mapping[str, int], *, limit: int = MAX_ROWS
-) -> list[Agreement]:
-    """Correlations of s between all pairs of models, and their means by kind.
-
-    Args:
-        tables: model -> its score table.
-        parameters: model -> its size: equal sizes are a test and its repetition, others are not.
-        limit: documents, about; of more a subset by a hash of doc_id.
-
-    Returns:
-        Pairs in the order of the models, each with s and s_z, Pearson's and Spearman's; means last.
-    """
-    return pairwise(paired_scores(tables, limit=limit), parameters)
-
-
 def model_facts(tables: Mapping[str, Path]) -> tuple[dict[str, int], bool]:
     """What score tables say of their models.
 
@@ -127,22 +103,15 @@ def model_facts(tables: Mapping[str, Path]) -> tuple[dict[str, int], bool]:
     return sizes, len(tokenizers) == 1
 
 
-def write_agreement(
-    tables: Mapping[str, Path], folder: Path, parameters: Mapping[str, int] | None = None
-) -> str:
-    """Write agreement.csv and agreement.md, and return the latter.
-
-    Args:
-        tables: model -> its score table.
-        folder: to write to.
-        parameters: model -> its size; None: as the tables say.
+def write_agreement(tables: Mapping[str, Path], folder: Path) -> str:
+    """Write agreement.csv and agreement.md of models' score tables into a folder, and return the latter.
 
     Raises:
         UserError: the tables hold no document in common, or hold them in different orders.
     """
     sizes, comparable = model_facts(tables)
     scores = paired_scores(tables)
-    rows = pairwise(scores, parameters or sizes)
+    rows = pairwise(scores, sizes)
     page = _page(rows, scores, comparable=comparable)
     written = csv_text(COLUMNS, (vars(row) | as_columns(row.found) for row in rows))
     write_atomically(folder / "agreement.csv", written)
@@ -166,10 +135,8 @@ def gather(folders: Mapping[str, Path], folder: Path) -> str:
     tables = {name: path / SCORES for name, path in folders.items()}
     summaries = {name: json.loads((path / SUMMARY).read_text()) for name, path in folders.items()}
     first = next(iter(summaries.values()))
-    shared = {key: first[key] for key in SHARED if key in first}
-    facts = shared | {
-        "parameters_of": {name: summary.get("parameters") for name, summary in summaries.items()}
-    }
+    facts = {key: first[key] for key in SHARED if key in first}
+    facts["parameters_of"] = {name: summary.get("parameters") for name, summary in summaries.items()}
     counts = combine(tables, folder / SCORES, facts)
     page = write_agreement(tables, folder)
     summary = {"model": ", ".join(tables), "models": list(tables), **facts, **counts}
@@ -178,7 +145,15 @@ def gather(folders: Mapping[str, Path], folder: Path) -> str:
 
 
 def pairwise(scores: PairedScores, parameters: Mapping[str, int]) -> list[Agreement]:
-    """`agreement` of scores that are read already."""
+    """Correlations of s between all pairs of models, and their means by kind.
+
+    Args:
+        scores: of the models.
+        parameters: model -> its size: equal sizes are a test and its repetition, others are not.
+
+    Returns:
+        Pairs in the order of the models, each with s and s_z, Pearson's and Spearman's; means last.
+    """
     rows = []
     for a, b in itertools.combinations(range(len(scores.models)), 2):
         names = scores.models[a], scores.models[b]
@@ -218,25 +193,16 @@ def _page(rows: Sequence[Agreement], scores: PairedScores, *, comparable: bool) 
         table.setdefault((who, row.kind), []).append(_cell(row))
     header = ["models", "kind", "s, Pearson", "s, Spearman", "z, Pearson", "z, Spearman"]
     read, lost = scores.s.shape[1], {name: count for name, count in scores.dropped.items() if count}
-    documents = [f"Documents that all models scored: {scores.num_documents:,}."]
+    documents = f"Documents that all models scored: {scores.num_documents:,}."
     if read < scores.num_documents:
-        documents.append(f"{read:,} of them, chosen by a hash of doc_id, are behind these numbers.")
+        documents += f" {read:,} of them, chosen by a hash of doc_id, are behind these numbers."
     if lost:
-        documents.append(
-            "Left out, for another model has no score: "
-            + ", ".join(f"{count:,} of {name}" for name, count in lost.items())
-            + "."
-        )
-    body = (
-        markdown(header, [[*key, *cells] for key, cells in table.items()]) if rows else "One model: no pairs."
-    )
-    parts = [
-        "## Agreement between models",
-        "" if comparable else OTHER_TOKENS,
-        body,
-        " ".join(documents),
-        NOTES,
-    ]
+        left_out = ", ".join(f"{count:,} of {name}" for name, count in lost.items())
+        documents += f" Left out, for another model has no score: {left_out}."
+    found = [[*key, *cells] for key, cells in table.items()]
+    body = markdown(header, found) if rows else "One model: no pairs."
+    about = "" if comparable else OTHER_TOKENS
+    parts = ["## Agreement between models", about, body, documents, NOTES]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

@@ -101,7 +101,6 @@ class Columns:
     num_rows: int
 
     def __len__(self) -> int:
-        """Documents read."""
         return len(next(iter((self.numbers | self.categories).values())))
 
 

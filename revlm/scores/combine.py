@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from revlm.scores.aligned import Join
@@ -98,20 +96,21 @@ def _combined(
 ) -> pa.RecordBatch:
     """Rows of the combined table out of the same rows of every model's."""
     groups = domains.encode(batches[0]["domain"])
-    columns: dict[str, Any] = {name: batches[0][name] for name in FIRST}
-    for name in AVERAGED:
-        columns[name] = np.mean([as_numbers(batch[name]) for batch in batches], axis=0)
-    scores = np.stack([as_numbers(batch["s"]) for batch in batches])
+    read = {name: [as_numbers(batch[name]) for batch in batches] for name in (*AVERAGED, "intersection")}
+    scores = np.stack(read["s"])
     z = np.stack([model.zscores(groups, s) for model, s in zip(moments, scores, strict=True)])
-    columns["intersection"] = _median_crossing([as_numbers(batch["intersection"]) for batch in batches])
-    columns |= {"s_std": _spread(scores), "s_z": z.mean(axis=0), "s_z_std": _spread(z)}
-    columns["num_models"] = np.full(len(groups), len(batches))
-    arrays = [
-        pa.array(column, from_pandas=True) if isinstance(column, np.ndarray) else column
-        for column in (columns[name] for name in COMBINED_SCHEMA.names)
-    ]
-    cast = [array.cast(kind) for array, kind in zip(arrays, COMBINED_SCHEMA.types, strict=True)]
-    return pa.record_batch(cast, schema=COMBINED_SCHEMA)
+    numbers = {name: np.mean(read[name], axis=0) for name in AVERAGED} | {
+        # nan, for never, is sorted behind all numbers.
+        "intersection": np.sort(read["intersection"], axis=0)[len(batches) // 2],
+        "s_std": _spread(scores),
+        "s_z": z.mean(axis=0),
+        "s_z_std": _spread(z),
+        "num_models": np.full(len(groups), len(batches)),
+    }
+    columns = {name: batches[0][name] for name in FIRST}
+    for name, values in numbers.items():
+        columns[name] = pa.array(values, COMBINED_SCHEMA.field(name).type, from_pandas=True)
+    return pa.RecordBatch.from_pydict(columns, COMBINED_SCHEMA)
 
 
 def _spread(values: FloatArray) -> FloatArray:
@@ -120,9 +119,3 @@ def _spread(values: FloatArray) -> FloatArray:
         return np.full(values.shape[1], np.nan)
     spread: FloatArray = values.std(axis=0, ddof=1)
     return spread
-
-
-def _median_crossing(positions: Sequence[FloatArray]) -> npt.NDArray[Any]:
-    ordered = np.sort(np.where(np.isnan(positions), math.inf, positions), axis=0)
-    median = ordered[len(positions) // 2]
-    return np.where(np.isinf(median), np.nan, median)

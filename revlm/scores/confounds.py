@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +12,7 @@ from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
 from revlm.scores.columns import MAX_ROWS, Columns, FloatArray, IntArray, read_columns
 from revlm.scores.table import SCORES
-from revlm.statistics.correlations import (
-    as_columns,
-    correlation,
-    explained_by,
-    partial_correlation,
-    pooled_correlation,
-)
+from revlm.statistics import correlations
 from revlm.statistics.effect import Effect
 
 S = "s"
@@ -95,33 +89,31 @@ def read_confounds(scores: Path, *, limit: int = MAX_ROWS) -> Columns:
             "bytes_per_token": column["num_bytes"] / column["num_tokens"],
         }
     kept = np.logical_and.reduce([np.isfinite(values) for values in numbers.values()])
-    return Columns(
+    return replace(
+        read,
         numbers={name: values[kept] for name, values in numbers.items()},
         categories={name: values[kept] for name, values in read.categories.items()},
-        names=read.names,
-        num_rows=read.num_rows,
     )
 
 
 def confound_panel(columns: Columns) -> list[Confound]:
-    """Every confound, plain and given all the others.
-
-    Args:
-        columns: as `read_confounds` returns them.
-    """
+    """Every confound, plain and given all the others, of what `read_confounds` returns."""
     s, domain = columns.numbers[S], columns.categories["domain"]
     rows = []
     for name, values in columns.numbers.items():
         if name != S:
-            given = _given(columns, name)
-            plain, within = correlation(values, s), pooled_correlation(values, s, domain)
-            partial = partial_correlation(values, s, given, list(columns.categories.values()))
+            given = _given(columns, name), list(columns.categories.values())
+            plain, partial = (
+                correlations.correlation(values, s),
+                correlations.partial_correlation(values, s, *given),
+            )
+            within = correlations.pooled_correlation(values, s, domain)
             rows.append(Confound(name, category=False, plain=plain, partial=partial, within_domain=within))
     for name, codes in columns.categories.items():
         others: list[IntArray] = [other for key, other in columns.categories.items() if key != name]
-        partial = explained_by(codes, s, _given(columns, name), others)
-        inside = None if name == "domain" else explained_by(codes, s, categories=[domain])
-        plain = explained_by(codes, s)
+        plain = correlations.explained_by(codes, s)
+        partial = correlations.explained_by(codes, s, _given(columns, name), others)
+        inside = None if name == "domain" else correlations.explained_by(codes, s, categories=[domain])
         rows.append(Confound(name, category=True, plain=plain, partial=partial, within_domain=inside))
     return rows
 
@@ -143,19 +135,18 @@ def write_confounds(folder: Path, *, limit: int = MAX_ROWS) -> list[Confound]:
             "confound": row.name,
             "measure": "epsilon_squared" if row.category else "spearman",
             "kind": kind,
-            **as_columns(found),
+            **correlations.as_columns(found),
             "num_documents": columns.num_rows,
         }
         for row in rows
         for kind, found in row.kinds.items()
     ]
     write_atomically(folder / "confounds.csv", csv_text(COLUMNS, flat))
-    write_atomically(folder / "confounds.md", confounds_markdown(rows, columns))
+    write_atomically(folder / "confounds.md", _page(rows, columns))
     return rows
 
 
-def confounds_markdown(rows: list[Confound], columns: Columns) -> str:
-    """The panel as a page, with how to read it."""
+def _page(rows: list[Confound], columns: Columns) -> str:
     header = ["S and", "plain", "given the others", "within domains"]
     table = [
         [TITLES[row.name], *(_cell(row, found) for found in (row.plain, row.partial, row.within_domain))]

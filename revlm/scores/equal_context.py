@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,7 @@ class Comparison:
     @property
     def num_read(self) -> int:
         """Tokens to read, each window and direction counted."""
-        counts = self.sliding.counts(self.opened.lengths)
-        return 2 * self.sliding.window * int(counts.sum())
+        return 2 * self.sliding.window * int(self.sliding.counts(self.opened.lengths).sum())
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """Rows of the table, some documents at a time."""
@@ -149,21 +149,17 @@ def context_means(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
         Rows of the whole corpus (domain `all`), and of each domain by name.
     """
     contexts = np.unique(parquet.read_table(path, columns=["context"])["context"].to_numpy()).tolist()
-    whole, domains = list[dict[str, Any]](), dict[str, list[dict[str, Any]]]()
+    columns = ["domain", "num_tokens", "nll_forward", "nll_reverse"]
+    whole, by_domain = list[dict[str, Any]](), list[dict[str, Any]]()
     for context in contexts:
-        table = parquet.read_table(
-            path,
-            columns=["domain", "num_tokens", "nll_forward", "nll_reverse"],
-            filters=[("context", "==", context)],
-        )
+        table = parquet.read_table(path, columns=columns, filters=[("context", "==", context)])
         codes = Codes()
         domain = codes.encode(table["domain"].combine_chunks())
-        tokens, forward, reverse = (table[name].to_numpy() for name in table.column_names[1:])
+        tokens, forward, reverse = (table[name].to_numpy() for name in columns[1:])
         sums = np.stack([forward * tokens, reverse * tokens, tokens], axis=1)
         whole.append(_row(ALL, context, sums))
-        for code, name in enumerate(codes.names):
-            domains.setdefault(name, []).append(_row(name, context, sums[domain == code]))
-    return whole, [row for name in sorted(domains) for row in domains[name]]
+        by_domain += [_row(name, context, sums[domain == code]) for code, name in enumerate(codes.names)]
+    return whole, sorted(by_domain, key=itemgetter("domain"))
 
 
 def _row(domain: str, context: int, sums: npt.NDArray[np.float64]) -> dict[str, Any]:
@@ -191,13 +187,8 @@ def _batch(
     tokens = sums.num_tokens[doc, at]
     forward, reverse = sums.nll[:, doc, at] / tokens
     columns: dict[str, Any] = {name: [about[name][d] for d in doc] for name in SCHEMA.names[:3]}
-    columns |= {
-        "context": contexts[at],
-        "num_tokens": tokens,
-        "nll_forward": forward,
-        "nll_reverse": reverse,
-    }
-    return pa.record_batch([pa.array(columns[f.name], f.type) for f in SCHEMA], schema=SCHEMA)
+    columns |= {"context": contexts[at], "num_tokens": tokens, "nll_forward": forward, "nll_reverse": reverse}
+    return pa.RecordBatch.from_pydict(columns, SCHEMA)
 
 
 def _check_same(folder: Path, about: Mapping[str, Any]) -> None:

@@ -6,7 +6,6 @@ import copy
 import json
 import shutil
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,32 +36,62 @@ MAX_CURVE_BYTES = 4_000_000_000
 CHUNK_CELLS = 1 << 21
 
 
-@dataclass
 class Group:
     """Documents of one domain and language.
 
     Attributes:
         curves: over all windows, and over those that begin their document.
-        num_documents: how many.
-        num_tokens: of all of them.
-        sum_s: over documents, so that each counts alike.
+        sums: (3,) documents, tokens, and s over documents, so that each counts alike.
     """
 
-    curves: dict[str, PositionCurve]
-    num_documents: int = 0
-    num_tokens: int = 0
-    sum_s: float = 0.0
+    def __init__(self, num_positions: int, rule: CurvesConfig) -> None:
+        shape = num_positions, rule.resamples, rule.seed
+        self.curves = {windows: PositionCurve(*shape) for windows in (ALL, FIRST)}
+        self.sums = np.zeros(3)
+
+    def add(self, documents: npt.NDArray[np.int64], rows: pa.RecordBatch) -> None:
+        """Add the rows of documents, by their numbers in the corpus."""
+        self.sums += len(rows), rows["num_tokens"].to_numpy().sum(), rows["s"].to_numpy().sum()
+        step = max(1, CHUNK_CELLS // self.curves[ALL].num_positions)
+        for at in range(0, len(documents), step):
+            chunk = rows.slice(at, step)
+            lengths = chunk["num_tokens"].to_numpy()
+            doc = torch.from_numpy(np.repeat(documents[at : at + step], lengths))
+            flat = {name: chunk[name].flatten().to_numpy() for name, _ in TOKEN_COLUMNS}
+            first = torch.from_numpy(in_first_window(flat["position_forward"], lengths))
+            for direction in Direction:
+                nll = torch.tensor(flat[f"token_nll_{direction}"])
+                position = torch.tensor(flat[f"position_{direction}"])
+                self.curves[ALL].update(nll, position, doc, direction.number)
+                self.curves[FIRST].update(nll[first], position[first], doc[first], direction.number)
+
+    def add_group(self, other: Group) -> None:
+        """Add another group's documents."""
+        self.sums += other.sums
+        for windows, curve in self.curves.items():
+            curve.merge_state(other.curves[windows])
+
+    def means(self) -> dict[str, Any]:
+        """Losses are means over tokens; s is the mean over documents, each counting alike."""
+        forward, reverse = self.curves[ALL].curves().mean().tolist()
+        documents, tokens, s = self.sums.tolist()
+        return {
+            "num_documents": int(documents),
+            "num_tokens": int(tokens),
+            "nll_forward": forward,
+            "nll_reverse": reverse,
+            "s": s / documents,
+        }
 
 
 class Groups:
-    """Sums of every (domain, language); others follow by adding, and none needs the losses again."""
+    """Sums of every (domain, language); others follow by adding, and none needs the losses again.
+
+    Raises:
+        UserError: too many domains for curves of this many positions and resamples.
+    """
 
     def __init__(self, scores: ShardedScores) -> None:
-        """Check that there is room.
-
-        Raises:
-            UserError: too many domains for curves of this many positions and resamples.
-        """
         check_room(scores)
         self.rule: CurvesConfig = scores.job.config.curves
         self.num_positions = num_positions(scores)
@@ -70,50 +99,25 @@ class Groups:
 
     def add(self, documents: npt.NDArray[np.int64], batch: pa.RecordBatch) -> None:
         """Add a shard's rows."""
-        names = list(zip(batch["domain"].to_pylist(), batch["language"].to_pylist(), strict=True))
-        for name in dict.fromkeys(names):
+        names = batch.select(["domain", "language"]).to_pandas()
+        for name, part in names.groupby(names.columns.tolist(), sort=False):
             if name not in self.groups:
-                shape = self.num_positions, self.rule.resamples, self.rule.seed
-                self.groups[name] = Group({windows: PositionCurve(*shape) for windows in (ALL, FIRST)})
-            group = self.groups[name]
-            rows = np.flatnonzero([other == name for other in names])
-            part = batch.take(pa.array(rows))
-            group.num_documents += len(rows)
-            group.num_tokens += int(part["num_tokens"].to_numpy().sum())
-            group.sum_s += float(part["s"].to_numpy().sum())
-            self._add_curves(group.curves, documents[rows], part)
+                self.groups[name] = Group(self.num_positions, self.rule)
+            rows = part.index.to_numpy()
+            self.groups[name].add(documents[rows], batch.take(pa.array(rows)))
 
     def total(self, wanted: Iterable[tuple[str, str]]) -> Group:
         """Several groups as one."""
         first, *rest = [self.groups[name] for name in wanted]
         result = copy.deepcopy(first)
         for group in rest:
-            for windows, curve in result.curves.items():
-                curve.merge_state(group.curves[windows])
-            result.num_documents += group.num_documents
-            result.num_tokens += group.num_tokens
-            result.sum_s += group.sum_s
+            result.add_group(group)
         return result
 
-    def by(self, index: int) -> Iterator[tuple[str, Group]]:
+    def by(self, index: int) -> dict[str, Group]:
         """Groups by domain (0) or language (1), sorted by name."""
-        for value in sorted({name[index] for name in self.groups}):
-            yield value, self.total(name for name in self.groups if name[index] == value)
-
-    def _add_curves(
-        self, curves: dict[str, PositionCurve], documents: npt.NDArray[np.int64], part: pa.RecordBatch
-    ) -> None:
-        step = max(1, CHUNK_CELLS // self.num_positions)
-        for at in range(0, len(documents), step):
-            chunk = part.slice(at, step)
-            lengths = chunk["num_tokens"].to_numpy()
-            doc = torch.from_numpy(np.repeat(documents[at : at + step], lengths))
-            first = torch.from_numpy(in_first_window(_flat(chunk["position_forward"]), lengths))
-            for direction in Direction:
-                nll = torch.from_numpy(_flat(chunk[f"token_nll_{direction}"]))
-                position = torch.from_numpy(_flat(chunk[f"position_{direction}"]))
-                curves[ALL].update(nll, position, doc, direction.number)
-                curves[FIRST].update(nll[first], position[first], doc[first], direction.number)
+        values = sorted({name[index] for name in self.groups})
+        return {value: self.total(name for name in self.groups if name[index] == value) for value in values}
 
 
 def in_first_window(
@@ -129,11 +133,6 @@ def in_first_window(
     starts = np.cumsum(lengths) - lengths
     first: npt.NDArray[np.bool_] = windows == np.repeat(windows[starts], lengths)
     return first
-
-
-def _flat(lists: pa.Array) -> npt.NDArray:
-    numbers: npt.NDArray = lists.flatten().to_numpy().copy()
-    return numbers
 
 
 def check_room(scores: ShardedScores) -> None:
@@ -200,47 +199,32 @@ def _about(scores: ShardedScores) -> dict[str, Any]:
 
 def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
     """Curves and crossings of everything, of each domain and of each language; their means."""
-    everything = groups.total(groups.groups)
-    domains, languages = dict(groups.by(0)), dict(groups.by(1))
+    everything = {ALL: groups.total(groups.groups)}
+    domains, languages = groups.by(0), groups.by(1)
 
     def crossings(groups_by_name: dict[str, Group], windows: str = ALL) -> dict[str, Any]:
         return {
-            name: intersection(group.curves[windows].curves(), groups.rule, group.num_documents)
+            name: intersection(group.curves[windows].curves(), groups.rule, int(group.sums[0]))
             for name, group in groups_by_name.items()
         }
 
     found = {
-        **crossings({ALL: everything}),
+        **crossings(everything),
         "domain": crossings(domains),
         "language": crossings(languages),
-        FIRST: {**crossings({ALL: everything}, FIRST), "domain": crossings(domains, FIRST)},
+        FIRST: {**crossings(everything, FIRST), "domain": crossings(domains, FIRST)},
     }
-    by_domain = {ALL: everything} | domains
     write_atomically(folder / INTERSECTION, json.dumps(found, indent=2) + "\n")
     for windows, name in CURVES.items():
-        write_atomically(folder / name, _curves_csv("domain", by_domain, windows))
+        write_atomically(folder / name, _curves_csv("domain", everything | domains, windows))
     write_atomically(folder / "curves_language.csv", _curves_csv("language", languages))
     return {
-        **_means(everything),
-        "by_domain": {name: _means(group) for name, group in domains.items()},
-        "by_language": {name: _means(group) for name, group in languages.items()},
-    }
-
-
-def _means(group: Group) -> dict[str, Any]:
-    """Losses are means over tokens; s is the mean over documents, each counting alike."""
-    forward, reverse = group.curves[ALL].curves().mean().tolist()
-    return {
-        "num_documents": group.num_documents,
-        "num_tokens": group.num_tokens,
-        "nll_forward": forward,
-        "nll_reverse": reverse,
-        "s": group.sum_s / group.num_documents,
+        **everything[ALL].means(),
+        "by_domain": {name: group.means() for name, group in domains.items()},
+        "by_language": {name: group.means() for name, group in languages.items()},
     }
 
 
 def _curves_csv(column: str, groups: dict[str, Group], windows: str = ALL) -> str:
-    tables = [mean_rows(group.curves[windows].curves()) for group in groups.values()]
-    for name, table in zip(groups, tables, strict=True):
-        table.insert(0, column, name)
-    return curves_csv(pd.concat(tables))
+    tables = {name: mean_rows(group.curves[windows].curves()) for name, group in groups.items()}
+    return curves_csv(pd.concat(tables, names=[column]).reset_index(level=0))

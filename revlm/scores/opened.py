@@ -63,12 +63,10 @@ class Opened:
             batch_tokens=config.batch_tokens,
             cache_dir=cache,
         )
+        held_out = np.zeros(len(corpus.dataset), dtype=np.bool_)
+        tokenizer = scorer.models[Direction.FORWARD].tokenizer
         store = build_store(
-            corpus.dataset,
-            np.zeros(len(corpus.dataset), dtype=np.bool_),
-            scorer.models[Direction.FORWARD].tokenizer,
-            corpus_fingerprint=corpus.fingerprint,
-            cache_dir=cache,
+            corpus.dataset, held_out, tokenizer, corpus_fingerprint=corpus.fingerprint, cache_dir=cache
         )
         min_tokens = int(getattr(config, shortest))
         documents = np.flatnonzero(store.lengths >= min_tokens)

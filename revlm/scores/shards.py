@@ -61,16 +61,14 @@ class Job:
 
 
 class ShardedScores:
-    """One model, or a pair, over one corpus: its shards, done and to do."""
+    """One model, or a pair, over one corpus, opened as `Opened.open` says: its shards, done and to do."""
 
     def __init__(self, job: Job) -> None:
-        """Open the model and the corpus; see `Opened.open`."""
         self.job = job
         self.opened = Opened.open(job.config, job.forward, job.reverse, shortest="min_tokens")
         self.bounds = shard_bounds(self.opened.lengths, job.config.shard_tokens)
 
     def __len__(self) -> int:
-        """Number of shards."""
         return len(self.bounds) - 1
 
     @property
@@ -126,16 +124,13 @@ class ShardedScores:
         rows = self.opened.corpus.dataset[store.rows[documents].tolist()]
         losses = self.opened.scorer.token_losses(ids, rows["doc_id"], on_tokens=on_tokens)
         texts = [text.encode() for text in rows["text"]]
-        columns = {name: rows[name] for name in ("doc_id", "domain", "language", "label")}
-        columns |= document_scores(losses, [len(text) for text in texts], self.job.config.curves)
+        columns = rows | document_scores(losses, [len(text) for text in texts], self.job.config.curves)
         columns["compression_ratio"] = [compression_ratio(text) for text in texts]
         bodies = [ids.document(index) for index in range(len(ids))]
         columns["type_token_ratio"] = [type_token_ratio(body) for body in bodies]
         columns["repeated_ngrams"] = [repeated_ngrams(body) for body in bodies]
         columns |= _token_columns(ids.ids, losses)
-        batch = pa.record_batch(
-            [pa.array(columns[f.name], f.type) for f in SHARD_SCHEMA], schema=SHARD_SCHEMA
-        )
+        batch = pa.RecordBatch.from_pydict(columns, SHARD_SCHEMA)
         count = write_table(self.path(shard), [batch], SHARD_SCHEMA)
         marker = {"rows": count, "tokens": int(losses.offsets[-1]), "sha256": file_hash(self.path(shard))}
         write_atomically(self._marker(shard), json.dumps(marker) + "\n")
@@ -163,10 +158,8 @@ class ShardedScores:
 
 def shard_bounds(lengths: npt.NDArray[np.int64], shard_tokens: int) -> npt.NDArray[np.int64]:
     """(K + 1,) where shards begin among the documents: each ends once it holds `shard_tokens`."""
-    before = np.cumsum(lengths) - lengths
-    shard = before // shard_tokens
-    starts = np.flatnonzero(np.diff(shard, prepend=-1))
-    return np.append(starts, len(lengths))
+    shard = (np.cumsum(lengths) - lengths) // shard_tokens
+    return np.append(np.flatnonzero(np.diff(shard, prepend=-1)), len(lengths))
 
 
 def check_identity(folder: Path, identity: dict[str, Any]) -> None:
@@ -206,14 +199,11 @@ def score_here(scores: ShardedScores, shards: Sequence[int]) -> None:
 
 def progress(scores: ShardedScores) -> tqdm:
     """Progress in tokens read, each direction counted."""
-    total = int(scores.opened.lengths.sum())
-    return track("scoring", 2 * total, "tokens", done=2 * scores.tokens_done(), lines=True)
+    total = 2 * int(scores.opened.lengths.sum())
+    return track("scoring", total, "tokens", done=2 * scores.tokens_done(), lines=True)
 
 
 def _token_columns(ids: npt.NDArray[np.integer], losses: TokenLosses) -> dict[str, pa.Array]:
-    offsets = pa.array(losses.offsets, pa.int32())
     values = (ids.astype(np.int32), *losses.nll.astype(np.float32), *losses.position)
-    return {
-        name: pa.ListArray.from_arrays(offsets, pa.array(flat))
-        for (name, _), flat in zip(TOKEN_COLUMNS, values, strict=True)
-    }
+    lists = [pa.ListArray.from_arrays(pa.array(losses.offsets, pa.int32()), flat) for flat in values]
+    return dict(zip(dict(TOKEN_COLUMNS), lists, strict=True))

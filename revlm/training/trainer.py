@@ -76,12 +76,15 @@ def build_trainer(
             callbacks=[clock, *callbacks, *_progress(options, clock), RandomState(), checkpoint],
         )
     except (MisconfigurationException, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"trainer.accelerator={options.accelerator} trainer.devices={options.devices} "
-            f"trainer.precision={options.precision} cannot be had here ({reason}): "
-            "leave them at their defaults, or choose others."
-        ) from error
+        raise _unavailable(options, error) from error
+
+
+def _unavailable(options: TrainerConfig, error: Exception) -> UserError:
+    return UserError(
+        f"trainer.accelerator={options.accelerator} trainer.devices={options.devices} "
+        f"trainer.precision={options.precision} cannot be had here ({str(error).splitlines()[0]}): "
+        "leave them at their defaults, or choose others."
+    )
 
 
 def choose_precision(precision: str, accelerator: str) -> str:

@@ -223,3 +223,14 @@ def test_runs_csv_has_a_row_a_run(tmp_path):
     runs = [read_run(tmp_path / name) for name in "ab"]
     rows = list(csv.DictReader(io.StringIO(tables.runs_csv(runs))))
     assert [(row["nll_forward"], row["intersection"]) for row in rows] == [("4.3", "never")] * 2
+
+
+def test_runs_csv_says_what_a_run_cost_where_it_is_known(tmp_path):
+    """Runs of older versions say nothing of device, memory and MFU: their cells are empty."""
+    old, new = (write_run(tmp_path / name) for name in ("old", "new"))
+    summary = json.loads((new / "summary.json").read_text())
+    cost = {"mfu": 0.25, "peak_memory_mb": 500.0, "device": "cpu (x, 2 threads)"}
+    (new / "summary.json").write_text(json.dumps(summary | cost))
+    rows = list(csv.DictReader(io.StringIO(tables.runs_csv([read_run(old), read_run(new)]))))
+    assert [[row[key] for key in cost] for row in rows] == [[""] * 3, ["0.25", "500.0", "cpu (x, 2 threads)"]]
+    assert list(rows[0])[-3:] == list(cost)

@@ -9,7 +9,7 @@ import pytest
 from pyarrow import parquet
 
 from revlm.errors import UserError
-from revlm.scores.agreement import agreement, gather, write_agreement
+from revlm.scores.agreement import gather, paired_scores, pairwise, write_agreement
 from revlm.scores.columns import Moments
 from revlm.scores.combine import COMBINED_SCHEMA, combine
 from revlm.scores.table import SCHEMA, SCORES, metadata, write_table
@@ -36,6 +36,10 @@ def tables(columns, tmp_path):
         )
         for seed, (name, spread) in enumerate(own.items())
     }  # fmt: skip
+
+
+def agreement(tables, sizes, **options):
+    return pairwise(paired_scores(tables, **options), sizes)
 
 
 SIZES = {"small_0": 1, "small_1": 1, "large": 4}

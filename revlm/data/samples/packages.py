@@ -36,20 +36,20 @@ class SampleSource:
         language: ISO 639-1.
         package: distribution name.
         version: the only one the reader is written for.
+        opt_in: licence of the package where it must be chosen knowingly; empty for the default set.
         origin: the data set or work that the package carries.
         terms: terms of the text. The licence of a package covers its code, seldom the text.
         read: rows in a stable order.
-        opt_in: licence of the package where it must be chosen knowingly; empty for the default set.
     """
 
     domain: str
     language: str
     package: str
     version: str
+    opt_in: str
     origin: str
     terms: str
     read: Callable[[], Iterable[Row]]
-    opt_in: str = ""
 
     @property
     def requirement(self) -> str:

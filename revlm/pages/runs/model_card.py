@@ -19,7 +19,7 @@ from revlm.markup import markdown
 from revlm.measures.crossing import ALL
 from revlm.pages.runs.run import Run
 from revlm.pages.runs.tables import gap_text
-from revlm.pages.text import crossing_text
+from revlm.pages.text import crossing_text, skipped_text
 
 if TYPE_CHECKING:
     from huggingface_hub import ModelCardData
@@ -31,21 +31,13 @@ PROMPTS = {Direction.FORWARD: "Once upon a time", Direction.REVERSE: " and they 
 
 @dataclass(frozen=True)
 class Exported:
-    """What a card says beside the run: facts of the exported folder.
+    """What a card says beside the run: facts of the exported folder."""
 
-    Attributes:
-        facts: revlm.json.
-        tokenizer: tokenizer_config.json.
-        figures: names of pictures under figures/.
-        command: that trains this model again, if there is one.
-        folder: the name under which it is exported.
-    """
-
-    facts: dict[str, Any]
-    tokenizer: dict[str, Any]
-    figures: Sequence[str]
-    command: str | None
-    folder: str
+    facts: dict[str, Any]  # revlm.json
+    tokenizer: dict[str, Any]  # tokenizer_config.json
+    figures: Sequence[str]  # names of pictures under figures/
+    command: str | None  # that trains this model again
+    folder: str  # the name under which it is exported
 
     @property
     def quoted(self) -> str:
@@ -66,11 +58,7 @@ class Exported:
 def model_card(run: Run, exported: Exported) -> str:
     """README.md of an exported model, as the Hugging Face hub reads it.
 
-    Every number stands in a file of the run; what is not known is left out.
-
-    Args:
-        run: finished.
-        exported: the rest.
+    Every number stands in a file of the finished run; what is not known is left out.
     """
     # It costs half a second, and only cards need it.
     from huggingface_hub import ModelCard
@@ -84,7 +72,7 @@ def model_card(run: Run, exported: Exported) -> str:
         "exported": exported,
         "origin": origin,
         "losses": [_losses(run, exported, direction) for direction in Direction],
-        "left_out": [f"{count:,} {why}" for why, count in (run.summary.get("skipped") or {}).items()],
+        "left_out": skipped_text(run.summary),
         "terms": _terms(run),
         "options": _options(run.config),
         "prompts": PROMPTS,
@@ -96,12 +84,7 @@ def model_card(run: Run, exported: Exported) -> str:
 
 
 def plain_code(exported: Exported, direction: Direction) -> str:
-    """Lines that write greedily in a direction with transformers and torch alone.
-
-    Args:
-        exported: says how rows begin.
-        direction: of a model that reverses token by token.
-    """
+    """Lines that write greedily with transformers and torch alone, for a model that reverses token by token."""
     head = [f"tokenizer.{'bos' if exported.tokenizer.get('bos_token') else 'eos'}_token_id"]
     if exported.facts.get("tag"):
         head.append(f'tokenizer.convert_tokens_to_ids("<|{direction}|>")')
@@ -133,11 +116,9 @@ def _card_data(run: Run, exported: Exported, origin: str | None) -> ModelCardDat
     from huggingface_hub import EvalResult, ModelCardData
 
     data, names = run.config.get("data", {}), [f"nll_{direction}" for direction in Direction]
-    of_corpus: dict[str, Any] = {
-        "task_type": "text-generation",
-        "dataset_type": str(data.get("path" if data.get("source") == Source.hub else "source")),
-        "dataset_name": "held-out documents of the same corpus",
-    }
+    path = data.get("path" if data.get("source") == Source.hub else "source")
+    of_corpus: Any = {"task_type": "text-generation", "dataset_type": str(path)}
+    of_corpus["dataset_name"] = "held-out documents of the same corpus"
     losses = [
         EvalResult(**of_corpus, metric_type=name, metric_name=name, metric_value=run.summary[name])
         for name in names
@@ -165,11 +146,9 @@ def _losses(run: Run, exported: Exported, direction: Direction) -> list[str]:
 def _terms(run: Run) -> list[list[str]]:
     """What is known of the terms of the sample's texts that the run read."""
     domains = run.config.get("data", {}).get("domains")
-    return [
-        [source.domain, source.origin, source.requirement, source.terms]
-        for source in SOURCES
-        if source.language == run.summary["language"] and (not domains or source.domain in domains)
-    ]
+    spoken = [source for source in SOURCES if source.language == run.summary["language"]]
+    read = [source for source in spoken if not domains or source.domain in domains]
+    return [[source.domain, source.origin, source.requirement, source.terms] for source in read]
 
 
 def _options(config: dict[str, Any]) -> str:

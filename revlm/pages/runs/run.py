@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from revlm import keys
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.crossing import ALL, FIRST
+from revlm.measures.crossing import ALL
 from revlm.measures.curve_files import BOUNDS, CURVES, INTERSECTION, INTERVALS, MEANS
 from revlm.pages.files import Crossing, Curve, Folder
 from revlm.records.folder import CONFIG, METRICS, SUMMARY, flatten
@@ -28,16 +28,15 @@ OPTIONS = ("name", "seed", "direction.module", "direction.reverse_ratio", "budge
 
 @dataclass(frozen=True)
 class Run:
-    """What one training run left behind; curves are those of its last validation, by direction."""
+    """What one training run left behind; curves are those of its last validation, by windows and direction."""
 
     folder: Path
     config: dict[str, Any]
     summary: dict[str, Any]
     metrics: list[dict[str, Any]]
     intersection: dict[str, Crossing]
-    curves: dict[Direction, Curve]
-    first_curves: dict[Direction, Curve] = field(default_factory=dict)
-    intervals: dict[Direction, Curve] = field(default_factory=dict)
+    curves: dict[str, dict[Direction, Curve]]
+    intervals: dict[Direction, Curve]
 
     @property
     def validations(self) -> list[dict[str, Any]]:
@@ -51,10 +50,10 @@ def number(value: Any) -> float:
 
 
 def read_run(folder: Path | str, *, finished: bool = True) -> Run:
-    """The run in a folder.
+    """The run in the folder that training printed last.
 
     Args:
-        folder: what training printed last.
+        folder: of the run.
         finished: ask for the files that only a finished run has; without, they may be absent.
 
     Raises:
@@ -76,13 +75,12 @@ def read_run(folder: Path | str, *, finished: bool = True) -> Run:
         summary=files.json(SUMMARY, NEEDED if finished else ()) if is_finished else {},
         metrics=_metrics(files),
         intersection=files.json(INTERSECTION) if finished or (path / INTERSECTION).is_file() else {},
-        curves=_last(files, CURVES[ALL], MEANS),
-        first_curves=_last(files, CURVES[FIRST], MEANS, optional=True),
-        intervals=_last(files, INTERVALS, BOUNDS, optional=True),
+        curves={windows: _last(files, name, MEANS) for windows, name in CURVES.items()},
+        intervals=_last(files, INTERVALS, BOUNDS),
     )
     if not run.validations:
         raise files.damaged(METRICS, "no row of validation")
-    if not run.curves:
+    if not run.curves[ALL]:
         raise files.damaged(CURVES[ALL], "not both directions")
     return run
 
@@ -90,8 +88,7 @@ def read_run(folder: Path | str, *, finished: bool = True) -> Run:
 def _config(files: Folder) -> dict[str, Any]:
     # The run wrote it resolved: an interpolation from elsewhere stays the text it is.
     config = files.parse(CONFIG, lambda text: OmegaConf.to_container(OmegaConf.create(text), resolve=False))
-    known = flatten(config)
-    if lost := [key for key in OPTIONS if key not in known]:
+    if lost := sorted(set(OPTIONS) - set(flatten(config)), key=OPTIONS.index):
         raise files.damaged(CONFIG, f"no {', '.join(lost)}")
     return dict(config)
 
@@ -111,9 +108,9 @@ def _metrics(files: Folder) -> list[dict[str, Any]]:
     return rows
 
 
-def _last(
-    files: Folder, name: str, columns: Sequence[str], *, optional: bool = False
-) -> dict[Direction, Curve]:
-    """Curves of the last validation in a file, by direction."""
-    by_step = files.curves(name, columns, by=keys.STEP, optional=optional)
+def _last(files: Folder, name: str, columns: Sequence[str]) -> dict[Direction, Curve]:
+    """Curves of the last validation in a file, by direction; only curves of all windows must be there."""
+    if name != CURVES[ALL] and not (files.path / name).is_file():
+        return {}
+    by_step = files.curves(name, columns, by=keys.STEP)
     return by_step[max(by_step, key=int)] if by_step else {}

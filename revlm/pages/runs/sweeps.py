@@ -106,9 +106,6 @@ def gather(runs: Iterable[Run]) -> list[Arm]:
 
     A seed counts once: of several runs with the same seed the one whose folder sorts last stays.
 
-    Args:
-        runs: in any order.
-
     Returns:
         Arms by label; arms of equal labels carry the options in which they differ.
     """
@@ -116,15 +113,13 @@ def gather(runs: Iterable[Run]) -> list[Arm]:
     for run in sorted(runs, key=lambda run: (run.folder.name, str(run.folder))):
         group = groups.setdefault(json.dumps(_settings(run), sort_keys=True, default=str), {})
         group[int(run.config["seed"])] = run
-    arms = [
-        Arm(runs=tuple(group[seed] for seed in sorted(group)), settings=_settings(next(iter(group.values()))))
-        for group in groups.values()
-    ]
-    named = [
-        replace(arm, variant=_variant(arm, [other for other in arms if other.labels == arm.labels]))
-        for arm in arms
-    ]
-    return sorted(named, key=_order)
+    arms = []
+    for group in groups.values():
+        kept = [run for _, run in sorted(group.items())]
+        arms.append(Arm(tuple(kept), _settings(kept[0])))
+    alike = [[other for other in arms if other.labels == arm.labels] for arm in arms]
+    named = [replace(arm, variant=_variant(arm, same)) for arm, same in zip(arms, alike, strict=True)]
+    return sorted(named, key=lambda arm: (arm.labels["experiment"], arm.tokens, *arm.labels.values()))
 
 
 def compare(arms: Sequence[Arm]) -> list[Comparison]:
@@ -140,12 +135,8 @@ def compare(arms: Sequence[Arm]) -> list[Comparison]:
             matched = _matched(arm, direction, against, other_direction)
             if modules != (module, other_module) or not matched or _differing(arm, against, within=SHARED):
                 continue
-            losses = arm.by_seed(f"nll_{direction}")
-            other_losses = against.by_seed(f"nll_{other_direction}")
-            by_seed = {
-                seed: loss - other_losses[seed] for seed, loss in losses.items() if seed in other_losses
-            }
-            if by_seed:
+            losses, others = arm.by_seed(f"nll_{direction}"), against.by_seed(f"nll_{other_direction}")
+            if by_seed := {seed: losses[seed] - others[seed] for seed in losses if seed in others}:
                 differs = " ".join(key for key in _differing(arm, against) if not _under(key, DESIGNED))
                 found.append(Comparison(arm, direction, against, other_direction, matched, by_seed, differs))
     return found
@@ -160,11 +151,8 @@ def _matched(arm: Arm, direction: Direction, against: Arm, other: Direction) -> 
 
 def _settings(run: Run) -> dict[str, Any]:
     """Options that make runs comparable, flat, with the corpus they read."""
-    kept = {
-        key: value
-        for key, value in flatten(run.config).items()
-        if key in COMPUTED or not _under(key, MACHINE)
-    }
+    options = flatten(run.config).items()
+    kept = {key: value for key, value in options if key in COMPUTED or not _under(key, MACHINE)}
     return {**kept, "corpus": run.summary.get("corpus_fingerprint", "")}
 
 
@@ -181,7 +169,3 @@ def _differing(one: Arm, other: Arm, within: Sequence[str] = ()) -> list[str]:
 def _variant(arm: Arm, same: Sequence[Arm]) -> str:
     keys = sorted({key for other in same for key in _differing(arm, other)})
     return " ".join(f"{key}={arm.settings.get(key)}" for key in keys)
-
-
-def _order(arm: Arm) -> tuple[Any, ...]:
-    return (arm.labels["experiment"], arm.tokens, *arm.labels.values())

@@ -11,7 +11,7 @@ from revlm.markup import csv_text, markdown
 from revlm.measures.crossing import ALL, rule_text
 from revlm.pages.runs.run import Run, number
 from revlm.pages.runs.sweeps import Arm, Comparison
-from revlm.pages.text import crossing_columns, crossing_text, or_never
+from revlm.pages.text import crossing_columns, crossing_text, or_never, page
 from revlm.statistics.effect import Effect
 
 MEASURES = ("nll_forward", "nll_reverse", "gap")
@@ -43,16 +43,14 @@ def summary_table(run: Run) -> str:
     """The end of a run in five lines: losses before and after, their gap, the crossing, the speed."""
     from rich import box
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     summary = run.summary
     first = run.intersection.get(ALL, {})
     documents = summary.get("num_val_documents")
     held_out = f"{documents} held-out documents" if documents is not None else "held-out documents"
     title = f"{summary['name']}, seed {summary['seed']}: nats per token on {held_out}"
-    table = Table(box=box.SIMPLE_HEAD)
-    for heading in ("", "start", "end"):
-        table.add_column(heading, justify="left" if not heading else "right")
+    table = Table("", Column("start", justify="right"), Column("end", justify="right"), box=box.SIMPLE_HEAD)
     for direction in Direction:
         start = summary.get(f"start_nll_{direction}")
         table.add_row(f"{direction} loss", _number(start), _number(summary[f"nll_{direction}"]))
@@ -75,7 +73,17 @@ def gap_text(summary: Mapping[str, Any]) -> str:
 
 def runs_csv(runs: Iterable[Run]) -> str:
     """One row a run, as it ended."""
-    return csv_text(RUN_COLUMNS, [_run_row(run) for run in runs])
+    rows = [
+        {
+            **{key: run.summary.get(key) for key in RUN_COLUMNS},
+            "folder": run.folder.as_posix(),
+            "model": run.config.get("model", {}).get("name"),
+            "init": run.config.get("init", {}).get("kind"),
+            **crossing_columns(run.intersection.get(ALL, {})),
+        }
+        for run in runs
+    ]
+    return csv_text(RUN_COLUMNS, rows)
 
 
 def sweep_csv(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> str:
@@ -106,11 +114,11 @@ def sweep_markdown(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> st
     varying = [key for key in labels[0] if key == "experiment" or len({row[key] for row in labels}) > 1]
     shared = ", ".join(f"{key} {value}" for key, value in labels[0].items() if key not in varying and value)
     header = [*varying, "forward", "reverse", "gap", "curves cross at"]
-    rows = [[*(row[key] for key in varying), *_cells(arm)] for row, arm in zip(labels, arms, strict=True)]
+    rows = [[*(arm.labels[key] for key in varying), *_cells(arm)] for arm in arms]
     parts = ["## Runs by experiment", f"All: {shared}." if shared else "", markdown(header, rows), NOTES]
     if comparisons:
         parts += ["## Paired differences", _comparison_table(comparisons, varying), COMPARISON_NOTES]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return page(parts)
 
 
 def _cells(arm: Arm) -> list[str]:
@@ -122,12 +130,14 @@ def _cells(arm: Arm) -> list[str]:
 
 
 def _comparison_table(comparisons: Sequence[Comparison], varying: Sequence[str]) -> str:
-    names = [key for key in varying if key != "module"]
+    def name(arm: Arm) -> str:
+        return " ".join(arm.labels[key] for key in varying if key != "module" and arm.labels[key])
+
     header = ["first arm", "minus", "loss", "matched", "difference", "by seed"]
     rows = [
         [
-            " ".join(filter(None, (pair.arm.labels[key] for key in names))),
-            " ".join(filter(None, (pair.against.labels[key] for key in names))),
+            name(pair.arm),
+            name(pair.against),
             _losses(pair),
             pair.matched + (f" (differ in {pair.differs})" if pair.differs else ""),
             pair.difference.text("+.4f"),
@@ -144,25 +154,9 @@ def _losses(pair: Comparison) -> str:
     return f"{pair.direction} - {pair.against_direction}"
 
 
-def _run_row(run: Run) -> dict[str, Any]:
-    crossing = run.intersection.get(ALL, {})
-    return {
-        **{key: run.summary.get(key) for key in RUN_COLUMNS},
-        "folder": run.folder.as_posix(),
-        "model": run.config.get("model", {}).get("name"),
-        "init": run.config.get("init", {}).get("kind"),
-        **crossing_columns(crossing),
-    }
-
-
 def _columns(value: Effect, seeds: Sequence[int]) -> dict[str, Any]:
-    return {
-        "mean": value.value,
-        "low": value.low,
-        "high": value.high,
-        "n": value.n,
-        "seeds": " ".join(map(str, seeds)),
-    }
+    interval = {"mean": value.value, "low": value.low, "high": value.high, "n": value.n}
+    return interval | {"seeds": " ".join(map(str, seeds))}
 
 
 def _start_gap(summary: Mapping[str, Any]) -> float | None:

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from revlm.pages.drawing import FloatArray
 from revlm.pages.files import Crossing
 from revlm.pages.text import crossing_text
 from revlm.scores.agreement import CROSS_SIZE, TEST_RETEST, Agreement
 from revlm.scores.confounds import TITLES, Confound
 from revlm.statistics.effect import Effect
 
-FloatArray = npt.NDArray[np.float64]
 SIDES = ("\u2190 forward is easier", "reverse is easier \u2192")
 S_TITLE = "S = forward loss \u2212 reverse loss, nats per token"
 NATS = ", nats per token"
@@ -39,17 +38,12 @@ def spread_of(name: str, s: FloatArray) -> Spread:
     ordered = np.sort(s)
     n, median = len(ordered), float(np.median(ordered))
     below = int(stats.binom.ppf(0.025, n, 0.5))
-    if below < 1:
-        return Spread(name, ordered, Effect(median, n=n))
-    return Spread(name, ordered, Effect(median, float(ordered[below - 1]), float(ordered[n - below]), n))
+    low, high = (float(ordered[below - 1]), float(ordered[n - below])) if below else (None, None)
+    return Spread(name, ordered, Effect(median, low, high, n))
 
 
 def spread_finding(groups: Sequence[Spread]) -> str:
-    """In how many domains reverse is easier, and where most and least.
-
-    Args:
-        groups: by falling median.
-    """
+    """In how many domains reverse is easier, and where most and least; the groups stand by falling median."""
     if len(groups) == 1:
         share = float((groups[0].s > 0).mean())
         return f"S of {groups[0].name}: median {groups[0].median.value:+.3f}; reverse is easier for {share:.0%} of documents"
@@ -64,16 +58,14 @@ def spread_finding(groups: Sequence[Spread]) -> str:
 def spread_reading(groups: Sequence[Spread], *, outside: int, hidden: int) -> str:
     """How to read the boxes, how sure the sides are, and what is not shown."""
     sides = [group.median.apart for group in groups]
-    parts = [
-        "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents.",
-    ]
+    said = f"The median: {groups[0].median.text('+.4f')}."
     if len(groups) > 1:
-        parts.append(
-            f"The interval lies above 0 in {sides.count(1)} and below 0 in {sides.count(-1)} of {len(groups)} domains (not corrected for "
-            "their number)."
+        said = (
+            f"The interval lies above 0 in {sides.count(1)} and below 0 in {sides.count(-1)} of {len(groups)} domains "
+            "(not corrected for their number)."
         )
-    else:
-        parts.append(f"The median: {groups[0].median.text('+.4f')}.")
+    box = "Black: median and its 95% interval over documents. Box: middle half; line: 5% to 95%; dots: single documents."
+    parts = [box, said]
     if outside:
         parts.append(f"{outside:,} documents lie outside of the picture.")
     if hidden:
@@ -117,9 +109,8 @@ def crossings_finding(crossings: Mapping[str, Crossing], window: int | None) -> 
     within = f" within {window} tokens" if window else ""
     if len(known) == 1:
         (name,) = known
-        return f"{name}: " + (
-            f"the curves cross after {crossed[name]} tokens" if crossed else f"the curves never cross{within}"
-        )
+        cross = f"cross after {crossed[name]} tokens" if crossed else f"never cross{within}"
+        return f"{name}: the curves {cross}"
     if not crossed:
         return f"The curves cross in none of {len(known)} domains{within}"
     first = min(crossed, key=lambda name: (crossed[name], name))
@@ -142,7 +133,8 @@ def crossing_words(found: Crossing) -> str:
 
 def crossings_reading(rule: Mapping[str, Any], *, panels: int, hidden: int) -> str:
     """How to read the small panels."""
-    parts = ["Blue: forward, dashed vermilion: reverse; n: documents. Thin: each position."]
+    parts = ["Across: tokens already read in that direction (log scale)."]
+    parts += ["Blue: forward, dashed vermilion: reverse; n: documents. Thin: each position."]
     if "smoothing" in rule:
         parts.append(
             f"Strong: mean over {rule['smoothing']} positions. Dotted: from there on reverse stays at or below forward for "
@@ -160,8 +152,9 @@ def agreement_finding(rows: Sequence[Agreement], column: str) -> str:
     """How far models agree, by kind of pair."""
     said = []
     for kind, who in ((TEST_RETEST, "models of one size"), (CROSS_SIZE, "models of different sizes")):
+        wanted = ("mean", kind, column, "spearman")
         for row in rows:
-            if row.model_a == "mean" and (row.kind, row.column, row.statistic) == (kind, column, "spearman"):
-                count = f"{row.pairs} pair" + ("s" if row.pairs > 1 else "")
+            if (row.model_a, row.kind, row.column, row.statistic) == wanted:
+                count = f"{row.pairs} pair{'s' if row.pairs > 1 else ''}"
                 said.append(f"{who} r = {row.found.value:.2f} ({count})")
     return "Agreement on S between documents: " + ("; ".join(said) or "one model, no pairs")

@@ -7,10 +7,9 @@ import textwrap
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from revlm.pages.drawing import NEUTRAL, STYLE
-from revlm.pages.files import Crossing
+from revlm.pages import drawing
+from revlm.pages.drawing import NEUTRAL
 from revlm.pages.scores.captions import crossing_words, crossings_finding
-from revlm.pages.scores.panels import caption
 from revlm.pages.scores.run import ScoreRun
 
 READING = (
@@ -20,44 +19,28 @@ READING = (
 
 
 def crossings_figure(run: ScoreRun) -> Figure:
-    """Crossings as dots with their intervals, the corpus on top and domains from early to late.
-
-    Args:
-        run: of one model.
-    """
+    """Crossings of one model's run as dots with intervals, the corpus on top and domains from early to late."""
     domains = {name: run.crossing(name) for name in run.summary["by_domain"]}
-    ordered = sorted(domains, key=lambda name: (_place(domains[name], float("inf")), name))
+    known = [name for name in domains if domains[name].get("position") is not None]
+    ordered = sorted(known, key=lambda name: (domains[name]["position"], name)) + sorted(
+        domains.keys() - known
+    )
     rows = {"the whole corpus": run.crossing(None)} | {name: domains[name] for name in ordered}
     edge = float(max([found.get("window", 1) for found in rows.values()]))
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(drawing.STYLE):
         figure = Figure(figsize=(7.6, 1.9 + 0.3 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         for row, found in enumerate(rows.values()):
-            never = found.get("position") is None
-            place = _place(found, edge)
-            if found.get("low") is not None:
-                high = edge if found.get("high") is None else found["high"]
-                axes.plot([found["low"], high], [row, row], color=NEUTRAL, linewidth=2)
-                if found.get("high") is None and not never:
+            place, low, high = (found.get(key) for key in ("position", "low", "high"))
+            if low is not None:
+                axes.plot([low, edge if high is None else high], [row, row], color=NEUTRAL, linewidth=2)
+                if high is None and place is not None:
                     axes.plot(edge, row, ">", color=NEUTRAL, markersize=6)
-            axes.plot(
-                place, row, ">" if never else "o", color="black", markerfacecolor="none" if never else None
-            )
-            axes.annotate(
-                f"{crossing_words(found)}, n={found.get('num_documents', 0):,}",
-                (1.02, row),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                fontsize=8,
-                annotation_clip=False,
-            )
+            marker, inside = (">", "none") if place is None else ("o", None)
+            axes.plot(edge if place is None else place, row, marker, color="black", markerfacecolor=inside)
+            drawing.row_note(axes, row, f"{crossing_words(found)}, n={found.get('num_documents', 0):,}")
         axes.set_yticks(range(len(rows)), [textwrap.shorten(name, 40, placeholder="...") for name in rows])
-        axes.set_ylim(len(rows) - 0.5, -0.5)
-        axes.set_xlim(-0.02 * edge, 1.03 * edge)
+        axes.set(xlim=(-0.02 * edge, 1.03 * edge), ylim=(len(rows) - 0.5, -0.5))
         axes.set_xlabel("tokens already read where reverse comes to stay at or below forward")
-        caption(figure, crossings_finding(domains, run.summary.get("window")), READING)
+        drawing.caption(figure, crossings_finding(domains, run.summary.get("window")), READING)
     return figure
-
-
-def _place(found: Crossing, otherwise: float) -> float:
-    return otherwise if found.get("position") is None else float(found["position"])

@@ -15,20 +15,12 @@ from matplotlib.figure import Figure
 from revlm.data.order import mix64
 from revlm.direction import Direction
 from revlm.measures.crossing import ALL, smooth
-from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, STYLE, Line, draw_line, position_ticks, save
+from revlm.pages import drawing
+from revlm.pages.drawing import COLOURS, NEUTRAL, Line
 from revlm.pages.files import Crossing, Curve
-from revlm.pages.scores.captions import (
-    S_TITLE,
-    SIDES,
-    Spread,
-    crossing_words,
-    crossings_finding,
-    crossings_reading,
-    spread_finding,
-    spread_of,
-    spread_reading,
-)
-from revlm.pages.scores.panels import agreement_figure, caption, confounds_figure
+from revlm.pages.scores import captions
+from revlm.pages.scores.captions import Spread
+from revlm.pages.scores.panels import agreement_figure, confounds_figure
 from revlm.pages.scores.run import ScoreRun, read_score_run
 from revlm.scores.columns import read_columns
 
@@ -54,34 +46,32 @@ def draw_scores(folder: Path | str) -> list[Path]:
         pictures["curves_by_domain.png"] = curves_by_domain_figure
     if len(run.models) > 1:
         pictures["agreement.png"] = agreement_figure
-    return [save(picture(run), run.folder / "figures" / name) for name, picture in pictures.items()]
+    return [drawing.save(picture(run), run.folder / "figures" / name) for name, picture in pictures.items()]
 
 
 def spread_figure(run: ScoreRun) -> Figure:
     """S of documents by domain, and by language where there are several; sorted by median."""
     columns = read_columns(run.table, ["s"], ["domain", "language"])
     s = columns.numbers["s"]
-    charts = [
-        _spreads(s, columns.categories[category], columns.names[category])
-        for category in ("domain", "language")
-        if category == "domain" or len(columns.names[category]) > 1
-    ]
-    shown = [sorted(_largest(groups), key=lambda group: -group.median.value) for groups in charts]
+    categories = ["domain", "language"] if len(columns.names["language"]) > 1 else ["domain"]
+    charts = [_spreads(s, columns.categories[name], columns.names[name]) for name in categories]
+    largest = [sorted(groups, key=lambda group: (-len(group.s), group.name))[:MOST_ROWS] for groups in charts]
+    shown = [sorted(groups, key=lambda group: -group.median.value) for groups in largest]
     low, high = _limits(shown[0])
     heights = [len(groups) + 1.2 for groups in shown]
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(drawing.STYLE):
         figure = Figure(figsize=(7.6, 2.0 + 0.36 * sum(heights)), layout="constrained")
         grid = figure.subplots(len(shown), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
         for axes, groups in zip(grid, shown, strict=True):
             _draw_spreads(axes, groups, (low, high))
         for axes in grid[1:]:
-            axes.set_title("the same documents by language", loc="left", fontsize=8, color=NEUTRAL)
+            axes.set_title("the same documents by language", loc="left", **drawing.SMALL)
         _name_sides(grid[0])
-        grid[-1].set_xlabel(S_TITLE)
+        grid[-1].set_xlabel(captions.S_TITLE)
         outside = int(((s < low) | (s > high)).sum())
         hidden = len(charts[0]) - len(shown[0])
-        reading = spread_reading(shown[0], outside=outside, hidden=hidden)
-        caption(figure, spread_finding(shown[0]), reading)
+        reading = captions.spread_reading(shown[0], outside=outside, hidden=hidden)
+        drawing.caption(figure, captions.spread_finding(shown[0]), reading)
     return figure
 
 
@@ -95,11 +85,9 @@ def curves_by_domain_figure(run: ScoreRun) -> Figure:
     crossings = {name: run.crossing(name) for name in domains}
     columns = min(len(names), CURVE_COLUMNS)
     rows = -(-len(names) // columns)
-    width = 3.3 if columns > 1 else 7.0
-    with mpl.rc_context(STYLE):
-        figure = Figure(
-            figsize=(width * columns, 1.5 + (2.4 if columns > 1 else 3.6) * rows), layout="constrained"
-        )
+    width, height = (3.3, 2.4) if columns > 1 else (7.0, 3.6)
+    with mpl.rc_context(drawing.STYLE):
+        figure = Figure(figsize=(width * columns, 1.5 + height * rows), layout="constrained")
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True).flat
         for name, axes in zip(names, grid, strict=False):
             _draw_curves(axes, run.curves[name], run.crossing(None if name in whole else name))
@@ -107,25 +95,22 @@ def curves_by_domain_figure(run: ScoreRun) -> Figure:
             axes.set_title(title, loc="left", fontsize=8.5, fontweight="bold", pad=15)
         last = max(curve.position[-1] for name in names for curve in run.curves[name].values())
         for index, axes in enumerate(figure.axes):
-            position_ticks(axes, last)
+            drawing.position_ticks(axes, last)
             axes.tick_params(labelsize=7, labelbottom=index + columns >= len(names))
             axes.set_visible(index < len(names))
         figure.supylabel("loss, nats per token", fontsize=9)
         rule = next((found for found in [run.crossing(None), *crossings.values()] if found), {})
-        reading = crossings_reading(rule, panels=len(names), hidden=len(domains) - len(largest))
-        position = "Across: tokens already read in that direction (log scale)."
-        caption(figure, crossings_finding(crossings, rule.get("window")), f"{position} {reading}")
+        finding = captions.crossings_finding(crossings, rule.get("window"))
+        hidden = len(domains) - len(largest)
+        reading = captions.crossings_reading(rule, panels=len(names), hidden=hidden)
+        drawing.caption(figure, finding, reading)
     return figure
 
 
 def _spreads(s: Any, codes: Any, names: Sequence[str]) -> list[Spread]:
     known = np.isfinite(s)
     values = [s[known & (codes == code)] for code in range(len(names))]
-    return [spread_of(name, found) for name, found in zip(names, values, strict=True) if len(found)]
-
-
-def _largest(groups: Sequence[Spread]) -> list[Spread]:
-    return sorted(groups, key=lambda group: (-len(group.s), group.name))[:MOST_ROWS]
+    return [captions.spread_of(name, found) for name, found in zip(names, values, strict=True) if len(found)]
 
 
 def _limits(groups: Sequence[Spread]) -> tuple[float, float]:
@@ -143,18 +128,10 @@ def _draw_spreads(axes: Axes, groups: Sequence[Spread], limits: tuple[float, flo
     axes.axvline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
     for row, group in enumerate(groups):
         _draw_spread(axes, row, group)
-        axes.annotate(
-            f"{group.median.value:+.3f}  n={len(group.s):,}",
-            (1.01, row),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            fontsize=8,
-            annotation_clip=False,
-        )
+        drawing.row_note(axes, row, f"{group.median.value:+.3f}  n={len(group.s):,}")
     names = [textwrap.shorten(group.name, 40, placeholder="...") for group in groups]
     axes.set_yticks(range(len(groups)), labels=names)
-    axes.set_ylim(len(groups) - 0.4, -0.6)
-    axes.set_xlim(*limits)
+    axes.set(xlim=limits, ylim=(len(groups) - 0.4, -0.6))
     axes.tick_params(axis="y", length=0)
 
 
@@ -167,16 +144,14 @@ def _draw_spread(axes: Axes, row: int, group: Spread) -> None:
     # Every k-th of the sorted values: the dots spread as all of them do.
     every = group.s[:: -(-len(group.s) // MOST_DOTS)]
     jitter = (mix64(np.arange(len(every), dtype=np.uint64)) >> np.uint64(11)) / 2.0**53 - 0.5
-    axes.plot(
-        every, row + jitter / 2, "o", color=colour, markersize=2, alpha=0.3, markeredgewidth=0, zorder=1
-    )
+    dots: Any = {"markersize": 2, "alpha": 0.3, "markeredgewidth": 0}
+    axes.plot(every, row + jitter / 2, "o", color=colour, zorder=1, **dots)
     low, first, third, high = np.quantile(group.s, [0.05, 0.25, 0.75, 0.95])
     axes.plot([low, high], [row, row], color=colour, linewidth=1.2, zorder=2)
     # Opaque paper below the tint, so that no dot shows through.
     for paint, alpha, edge in (("white", 1.0, colour), (colour, 0.3, "none")):
-        axes.barh(
-            row, third - first, 0.52, first, color=paint, alpha=alpha, edgecolor=edge, linewidth=1.2, zorder=2
-        )
+        look: Any = {"color": paint, "alpha": alpha, "edgecolor": edge, "linewidth": 1.2}
+        axes.barh(row, third - first, 0.52, first, zorder=2, **look)
     median = group.median
     if median.low is not None and median.high is not None:
         axes.plot([median.low, median.high], [row, row], color="black", linewidth=2.2, zorder=3)
@@ -185,19 +160,8 @@ def _draw_spread(axes: Axes, row: int, group: Spread) -> None:
 
 def _name_sides(axes: Axes) -> None:
     """Which side of zero means what, where there is room for it."""
-    for text, side, shift in ((SIDES[0], "right", -6), (SIDES[1], "left", 6)):
-        axes.annotate(
-            text,
-            (0, 1),
-            xytext=(shift, 3),
-            xycoords=("data", "axes fraction"),
-            textcoords="offset points",
-            ha=side,
-            va="bottom",
-            fontsize=8,
-            color=NEUTRAL,
-            annotation_clip=False,
-        )
+    for text, side, shift in zip(captions.SIDES, ("right", "left"), (-6, 6), strict=True):
+        drawing.note(axes, text, (0, 1), (shift, 3), xycoords=drawing.COLUMN, ha=side, va="bottom")
 
 
 def _tokens(curves: dict[Direction, Curve]) -> float:
@@ -210,29 +174,10 @@ def _draw_curves(axes: Axes, curves: dict[Direction, Curve], found: Crossing) ->
         curve = curves[direction]
         nll, count = curve.columns["nll"], curve.columns["count"]
         axes.plot(curve.position, nll, color=COLOURS[direction], alpha=0.35, linewidth=0.6)
-        no_band = np.full_like(nll, np.nan)
-        line = Line(curve.position, smooth(nll, width, count), no_band, no_band)
-        start = width // 2 if len(nll) > width else 0
-        draw_line(axes, line, COLOURS[direction], dashes=DASHES[direction], start=start)
-    _mark(axes, found, float(curves[Direction.FORWARD].position[-1]))
+        line = Line.over(curve.position, smooth(nll, width, count)[None])
+        drawing.draw_direction(axes, line, direction, smoothing=width)
+    drawing.mark_crossing(axes, found, float(curves[Direction.FORWARD].position[-1]))
     size = f"{found['num_documents']:,}" if "num_documents" in found else "?"
-    axes.annotate(
-        f"n={size}, {crossing_words(found)}",
-        (0, 1),
-        xytext=(0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=7.5,
-        color=NEUTRAL,
-        # A long line may reach over the gap, but takes no room from the panel.
-        in_layout=False,
-    )
-
-
-def _mark(axes: Axes, found: Crossing, last: float) -> None:
-    """A line where the curves cross, and a span over its interval; nothing where they never do."""
-    if found.get("position") is not None:
-        axes.axvline(found["position"], color="black", linewidth=1.0, linestyle=":", zorder=2)
-    if found.get("low") is not None:
-        high = last if found.get("high") is None else found["high"]
-        axes.axvspan(found["low"], high, color="black", alpha=0.07, linewidth=0, zorder=0)
+    text = f"n={size}, {captions.crossing_words(found)}"
+    # A long line may reach over the gap, but takes no room from the panel.
+    drawing.note(axes, text, (0, 1), (0, 4), fontsize=7.5, in_layout=False)

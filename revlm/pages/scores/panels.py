@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from revlm.direction import Direction
-from revlm.pages.drawing import COLOURS, NEUTRAL, STYLE, FloatArray
-from revlm.pages.scores.captions import S_TITLE, agreement_finding, confounds_finding
+from revlm.pages import drawing
+from revlm.pages.drawing import COLOURS, NEUTRAL, FloatArray
+from revlm.pages.scores.captions import NATS, S_TITLE, agreement_finding, confounds_finding
 from revlm.pages.scores.run import ScoreRun
 from revlm.scores.agreement import model_facts, paired_scores, pairwise
 from revlm.scores.confounds import TITLES, Confound, S, behind, confound_panel, read_confounds
@@ -40,9 +41,8 @@ def confounds_figure(run: ScoreRun) -> Figure:
     """S against each number that it may stand for, and all correlations with their intervals."""
     columns = read_confounds(run.table)
     rows = confound_panel(columns)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(11.4, 7.6), layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr, call-arg]
+    with mpl.rc_context(drawing.STYLE):
+        figure = Figure(figsize=(11.4, 7.6), layout=drawing.roomy())
         # Rows of their own: the names beside the last chart would push the panel above it away.
         parts = figure.subfigures(2, 1, squeeze=False)[:, 0]
         grid = [axes for part in parts for axes in part.subplots(1, COLUMNS)]
@@ -51,8 +51,7 @@ def confounds_figure(run: ScoreRun) -> Figure:
             draw_density(axes, columns.numbers[row.name], s)
             axes.axhline(0, color=NEUTRAL, linewidth=0.8, zorder=1)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-            axes.set_xlabel(TITLES[row.name])
-            axes.set_ylabel("S, nats per token")
+            axes.set(xlabel=TITLES[row.name], ylabel="S, nats per token")
             panel_title(axes, row.plain)
         _draw_intervals(grid[-1], rows)
         left_out = ", the outermost half per cent not shown" if len(columns) > DOTS else ""
@@ -62,7 +61,7 @@ def confounds_figure(run: ScoreRun) -> Figure:
             "share of the variance of S's ranks that they explain. S contains the forward loss, so those two go "
             "together by arithmetic alone."
         )
-        caption(figure, confounds_finding(rows), reading)
+        drawing.caption(figure, confounds_finding(rows), reading)
     return figure
 
 
@@ -77,24 +76,18 @@ def agreement_figure(run: ScoreRun) -> Figure:
     pairs = list(itertools.combinations(range(len(scores.models)), 2))
     shown = pairs[:MOST_PAIRS]
     columns = min(len(shown), COLUMNS)
-    with mpl.rc_context(STYLE):
-        size = (max(3.8 * columns, 7.6), 1.6 + 3.7 * -(-len(shown) // columns))
+    lines = -(-len(shown) // columns)
+    found = {(row.model_a, row.model_b, row.statistic): row for row in rows if row.column == column}
+    with mpl.rc_context(drawing.STYLE):
+        size = (max(3.8 * columns, 7.6), 1.6 + 3.7 * lines)
         figure = Figure(figsize=size, layout="constrained")
-        grid = figure.subplots(-(-len(shown) // columns), columns, squeeze=False).flat
+        grid = figure.subplots(lines, columns, squeeze=False).flat
         for (one, other), axes in zip(shown, grid, strict=False):
             draw_density(axes, values[one], values[other])
-            limits = axes.get_xlim(), axes.get_ylim()
             _draw_diagonal(axes)
-            axes.set(xlim=limits[0], ylim=limits[1])
-            axes.set_xlabel(f"{title}: {_short(scores.models[one])}")
-            axes.set_ylabel(f"{title}: {_short(scores.models[other])}")
-            pair = (scores.models[one], scores.models[other])
-            found = {
-                row.statistic: row
-                for row in rows
-                if (row.model_a, row.model_b, row.column) == (*pair, column)
-            }
-            spearman, pearson = found["spearman"], found["pearson"]
+            pair = scores.models[one], scores.models[other]
+            axes.set(xlabel=f"{title}: {_short(pair[0])}", ylabel=f"{title}: {_short(pair[1])}")
+            spearman, pearson = found[*pair, "spearman"], found[*pair, "pearson"]
             panel_title(axes, spearman.found, f"{spearman.kind}; Pearson {pearson.found.value:.3f}")
         for axes in figure.axes[len(shown) :]:
             axes.set_visible(False)
@@ -103,7 +96,7 @@ def agreement_figure(run: ScoreRun) -> Figure:
             reading += " The tokenizers differ, so raw S does not compare: z-scores within domains are shown."
         if len(pairs) > len(shown):
             reading += f" {len(pairs) - len(shown)} more pairs are in agreement.csv."
-        caption(figure, agreement_finding(rows, column), reading)
+        drawing.caption(figure, agreement_finding(rows, column), reading)
     return figure
 
 
@@ -113,39 +106,21 @@ def draw_density(axes: Axes, x: FloatArray, y: FloatArray) -> None:
     x, y = x[known], y[known]
     if not len(x):
         return
-    limits = [_limits(x), _limits(y)]
+    xlim, ylim = _limits(x), _limits(y)
     if len(x) > DOTS:
-        counts, across, up = np.histogram2d(x, y, bins=CELLS, range=limits)
+        counts, across, up = np.histogram2d(x, y, bins=CELLS, range=(xlim, ylim))
         shade = np.ma.masked_equal(counts.T, 0)
         axes.pcolormesh(across, up, shade, cmap="Greys", norm=LogNorm(vmin=0.5), rasterized=True, zorder=0)
     else:
         axes.plot(x, y, "o", color=NEUTRAL, markersize=3, alpha=0.5, markeredgewidth=0, zorder=2)
-    axes.set_xlim(*limits[0])
-    axes.set_ylim(*limits[1])
+    axes.set(xlim=xlim, ylim=ylim)
 
 
 def panel_title(axes: Axes, found: Effect, more: str = "") -> None:
     """The correlation with its interval above a panel, and a second line in grey."""
     text = found.text() if math.isnan(found.value) else f"r = {found.text()}"
     axes.set_title(text, loc="left", fontsize=9, fontweight="bold", pad=18 if more else 6)
-    axes.annotate(
-        more,
-        (0, 1),
-        xytext=(0, 5),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=8,
-        color=NEUTRAL,
-    )
-
-
-def caption(figure: Figure, finding: str, reading: str) -> None:
-    """The finding in bold above all charts, and under them in grey how to read them."""
-    width = figure.get_size_inches()[0]
-    lines = textwrap.wrap(finding, int(width * 10.6))
-    figure.suptitle("\n".join(lines), x=0.01, ha="left", fontsize=11, fontweight="bold")
-    reading = "\n".join(textwrap.wrap(reading, int(width * 14.5)))
-    figure.supxlabel(reading, x=0.01, ha="left", fontsize=8, color=NEUTRAL)
+    drawing.note(axes, more, (0, 1), (0, 5))
 
 
 def _limits(values: FloatArray) -> tuple[float, float]:
@@ -160,40 +135,29 @@ def _draw_intervals(axes: Axes, rows: Sequence[Confound]) -> None:
     for place, row in enumerate(rows):
         for kind, found in row.kinds.items():
             _, marker, colour, shift = KINDS[kind]
-            if math.isnan(found.value):
-                continue
             axes.plot(found.value, place + shift, marker, color=colour, markersize=4, zorder=3)
             if found.low is not None and found.high is not None:
                 axes.plot([found.low, found.high], [place + shift] * 2, color=colour, linewidth=1.4, zorder=2)
     for name, marker, colour, _ in KINDS.values():
         axes.plot([], [], marker, color=colour, markersize=4, label=name)
-    names = [TITLES[row.name].removesuffix(", nats per token") for row in rows]
-    axes.set_yticks(
-        range(len(rows)),
-        labels=[f"{name}*" if row.category else name for name, row in zip(names, rows, strict=True)],
-    )
+    names = [TITLES[row.name].removesuffix(NATS) for row in rows]
+    starred = [f"{name}*" if row.category else name for name, row in zip(names, rows, strict=True)]
+    axes.set_yticks(range(len(rows)), labels=starred)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(rows) - 0.5, -0.5)
-    axes.set_xlabel("r with S (*: share of variance of ranks)")
-    axes.legend(
-        loc="lower right",
-        bbox_to_anchor=(1.03, 1),
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-        handletextpad=0.1,
-        columnspacing=1,
-    )
+    axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel="r with S (*: share of variance of ranks)")
+    look: Any = {"loc": "lower right", "bbox_to_anchor": (1.03, 1), "ncols": 3}
+    axes.legend(**look, frameon=False, fontsize=8, handletextpad=0.1, columnspacing=1)
 
 
 def _draw_diagonal(axes: Axes) -> None:
     """Zero on either axis, and equality where the two ranges have it in common."""
+    across, up = axes.get_xlim(), axes.get_ylim()
     axes.axhline(0, color=NEUTRAL, linewidth=0.6, zorder=1)
     axes.axvline(0, color=NEUTRAL, linewidth=0.6, zorder=1)
-    low = max(axes.get_xlim()[0], axes.get_ylim()[0])
-    high = min(axes.get_xlim()[1], axes.get_ylim()[1])
+    low, high = max(across[0], up[0]), min(across[1], up[1])
     if high > low:
         axes.plot([low, high], [low, high], color=NEUTRAL, linewidth=0.8, linestyle="--", zorder=1)
+    axes.set(xlim=across, ylim=up)
 
 
 def _short(name: str) -> str:

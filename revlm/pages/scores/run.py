@@ -12,16 +12,16 @@ import numpy as np
 
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.markup import markdown
 from revlm.measures.crossing import ALL
 from revlm.measures.curve_files import CURVES, INTERSECTION, MEANS
 from revlm.pages.files import Crossing, Curve, Folder
-from revlm.pages.text import crossing_text
+from revlm.pages.text import crossing_text, table_text
 from revlm.scores.columns import Codes, Moments, as_numbers, read_batches
 from revlm.scores.table import MODELS, SCORES, SUMMARY
 from revlm.selection import RECORD
 from revlm.statistics.effect import Effect, t_interval
 
+MEND = "make it again"
 NEEDED = ("model", "num_documents", "num_tokens", "nll_forward", "nll_reverse", "s", "by_domain")
 
 
@@ -67,17 +67,12 @@ def read_score_run(folder: Path | str) -> ScoreRun:
             f"{path}: no {SUMMARY}, so this scoring run is not finished: "
             "give the same python -m revlm.score command again to continue it."
         )
-    files = _files(path)
+    files = Folder(path, MEND)
     summary = files.json(SUMMARY, NEEDED)
     if several := {name: path / MODELS / name for name in summary.get("models", [])}:
         return ScoreRun(path, summary, {}, {}, several)
-    return ScoreRun(
-        folder=path,
-        summary=summary,
-        intersection=files.json(INTERSECTION, (ALL, "domain")),
-        curves=files.curves(CURVES[ALL], MEANS, by="domain"),
-        models={},
-    )
+    intersection = files.json(INTERSECTION, (ALL, "domain"))
+    return ScoreRun(path, summary, intersection, files.curves(CURVES[ALL], MEANS, by="domain"), {})
 
 
 def read_score_runs(folder: Path) -> list[ScoreRun]:
@@ -96,11 +91,7 @@ def read_selection(folder: Path | str) -> dict[str, Any]:
     Raises:
         UserError: the file is damaged.
     """
-    return _files(Path(folder)).json(RECORD, ("rule", "budget_tokens", "num_documents", "num_tokens"))
-
-
-def _files(path: Path) -> Folder:
-    return Folder(path, "make it again")
+    return Folder(Path(folder), MEND).json(RECORD, ("rule", "budget_tokens", "num_documents", "num_tokens"))
 
 
 def mean_s(run: ScoreRun) -> tuple[Effect, dict[str, Effect]]:
@@ -109,12 +100,12 @@ def mean_s(run: ScoreRun) -> tuple[Effect, dict[str, Effect]]:
     Raises:
         UserError: no score table, or a damaged one.
     """
-    domains, by_domain, everything = Codes(), Moments(), Moments()
+    domains, moments, everything = Codes(), Moments(), Moments()
     for batch in read_batches(run.table, ["domain", "s"]):
         s = as_numbers(batch["s"])
-        by_domain.add(domains.encode(batch["domain"]), s)
+        moments.add(domains.encode(batch["domain"]), s)
         everything.add(np.zeros(len(s), dtype=np.int64), s)
-    found = dict(zip(domains.names, _effects(by_domain), strict=False))
+    found = dict(zip(domains.names, _effects(moments), strict=False))
     whole = _effects(everything) or [Effect(math.nan)]
     return whole[0], {name: found[name] for name in sorted(found) if name in run.summary["by_domain"]}
 
@@ -127,16 +118,22 @@ def _effects(moments: Moments) -> list[Effect]:
 def score_table(run: ScoreRun) -> str:
     """The end of a scoring run: both losses, s with its interval and the crossing, by domain."""
     whole, by_domain = mean_s(run)
-    rows = [_row(run, name, run.summary["by_domain"][name], s) for name, s in by_domain.items()]
-    rows.append(_row(run, None, run.summary, whole))
+    rows = [
+        [name, *cells(run.summary["by_domain"][name], s, _crosses(run, name))]
+        for name, s in by_domain.items()
+    ]
+    rows.append(["the whole corpus", *cells(run.summary, whole, _crosses(run, None))])
     header = ["domain", "documents", "tokens", "forward", "reverse", "s [95%]", "curves cross at"]
     title = f"{run.summary['model']}: nats per token; s: mean over documents of forward - reverse (s > 0: reverse is easier)"
-    skipped = ", ".join(f"{count:,} {reason}" for reason, count in (run.summary.get("skipped") or {}).items())
-    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+    return table_text(title, header, rows, run.summary)
 
 
-def _row(run: ScoreRun, domain: str | None, means: Mapping[str, Any], s: Effect) -> list[str]:
+def cells(means: Mapping[str, Any], s: Effect, crossing: str) -> list[str]:
+    """A row of a table of scores behind its name: counts, both losses, s and where the curves cross."""
     counts = [f"{means[key]:,}" for key in ("num_documents", "num_tokens")]
     losses = [f"{means[key]:.4f}" for key in ("nll_forward", "nll_reverse")]
-    crossing = crossing_text(run.crossing(domain)) if run.curves else ""
-    return [domain or "the whole corpus", *counts, *losses, s.text("+.4f"), crossing]
+    return [*counts, *losses, s.text("+.4f"), crossing]
+
+
+def _crosses(run: ScoreRun, domain: str | None) -> str:
+    return crossing_text(run.crossing(domain)) if run.curves else ""

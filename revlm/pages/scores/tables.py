@@ -9,8 +9,8 @@ from typing import Any
 from revlm.cache import write_atomically
 from revlm.markup import csv_text, markdown
 from revlm.measures.crossing import rule_text
-from revlm.pages.scores.run import ScoreRun, mean_s
-from revlm.pages.text import crossing_columns, crossing_text, left_out_section
+from revlm.pages.scores.run import ScoreRun, cells, mean_s
+from revlm.pages.text import crossing_columns, crossing_text, left_out_section, page
 from revlm.statistics.effect import Effect
 
 SCORE_COLUMNS = (
@@ -30,12 +30,7 @@ SELECTION_NOTES = "Mean s is over documents: in the selection, and in all that w
 
 
 def write_scores(runs: Sequence[ScoreRun], left_out: Sequence[str], folder: Path) -> str:
-    """Write scores.csv, a row a domain, and scores.md, and return the latter.
-
-    Args:
-        runs: finished ones, at least one.
-        left_out: a line about each other one.
-        folder: to write to.
+    """Write scores.csv, a row a domain of each finished run, and scores.md, and return the latter.
 
     Raises:
         UserError: a score table is damaged.
@@ -43,48 +38,44 @@ def write_scores(runs: Sequence[ScoreRun], left_out: Sequence[str], folder: Path
     rows = [{"run": str(index)} | row for index, run in enumerate(runs, start=1) for row in _rows(run)]
     header = ["documents", "tokens", "forward", "reverse", "s", "curves cross at"]
     whole = [
-        [row["run"], row["model"], row["data"], *_cells(row), row["folder"]]
+        [row["run"], row["model"], row["data"], *cells(row, row["mean"], row["crossing"]), row["folder"]]
         for row in rows
-        if row["of"] == "corpus"
+        if "domain" not in row
     ]
     parts = ["## Scores", markdown(["run", "model", "data", *header, "folder"], whole), SCORE_NOTES]
-    if by_domain := [[row["run"], row["domain"], *_cells(row)] for row in rows if row["of"] == "domain"]:
+    if by_domain := [
+        [row["run"], row["domain"], *cells(row, row["mean"], row["crossing"])]
+        for row in rows
+        if "domain" in row
+    ]:
         parts += ["## Scores by domain", markdown(["run", "domain", *header], by_domain)]
-    page = "\n\n".join([*parts, *left_out_section(left_out)]) + "\n"
+    written = page([*parts, *left_out_section(left_out)])
     write_atomically(folder / "scores.csv", csv_text(SCORE_COLUMNS, rows))
-    write_atomically(folder / "scores.md", page)
-    return page
+    write_atomically(folder / "scores.md", written)
+    return written
 
 
 def write_selections(
     selections: Mapping[Path, Mapping[str, Any]], left_out: Sequence[str], folder: Path
 ) -> str:
-    """Write selections.csv and selections.md, and return the latter.
-
-    Args:
-        selections: folder -> what its selection.json says; at least one.
-        left_out: a line about each other one.
-        folder: to write to.
-    """
-    rows = [_selection_row(path, facts) for path, facts in selections.items()]
+    """Write selections.csv and selections.md, and return the latter, from each folder's selection.json."""
+    rows = [
+        {key: facts.get(key) for key in SELECTION_COLUMNS}
+        | {
+            "folder": path.as_posix(),
+            "mean_s": _mean_s(facts, "selected"),
+            "mean_s_all": _mean_s(facts, "all"),
+        }
+        for path, facts in selections.items()
+    ]
     header = ["rule", "by", "seed", "budget", "documents", "tokens", "mean s", "mean s of all", "folder"]
-    keys = (
-        "rule",
-        "column",
-        "seed",
-        "budget_tokens",
-        "num_documents",
-        "num_tokens",
-        "mean_s",
-        "mean_s_all",
-        "folder",
+    table = markdown(
+        header, [[_text(row[key]) for key in (*SELECTION_COLUMNS[1:], "folder")] for row in rows]
     )
-    cells = [[_text(row[key]) for key in keys] for row in rows]
-    parts = ["## Selections", markdown(header, cells), SELECTION_NOTES, *left_out_section(left_out)]
-    page = "\n\n".join(parts) + "\n"
+    written = page(["## Selections", table, SELECTION_NOTES, *left_out_section(left_out)])
     write_atomically(folder / "selections.csv", csv_text(SELECTION_COLUMNS, rows))
-    write_atomically(folder / "selections.md", page)
-    return page
+    write_atomically(folder / "selections.md", written)
+    return written
 
 
 def _rows(run: ScoreRun) -> list[dict[str, Any]]:
@@ -96,36 +87,22 @@ def _rows(run: ScoreRun) -> list[dict[str, Any]]:
         "model": f"mean of {model}" if run.models else model,
     }
     whole, by_domain = mean_s(run)
-    rows = [shared | {"of": "corpus"} | _numbers(run.summary, whole) | _crossing(run, None)]
+    rows = [shared | {"of": "corpus"} | _numbers(run, None, run.summary, whole)]
     for name, s in by_domain.items():
-        means = run.summary["by_domain"][name]
-        rows.append(shared | {"of": "domain", "domain": name} | _numbers(means, s) | _crossing(run, name))
+        numbers = _numbers(run, name, run.summary["by_domain"][name], s)
+        rows.append(shared | {"of": "domain", "domain": name} | numbers)
     return rows
 
 
-def _numbers(means: Mapping[str, Any], s: Effect) -> dict[str, Any]:
+def _numbers(run: ScoreRun, domain: str | None, means: Mapping[str, Any], s: Effect) -> dict[str, Any]:
     kept = {key: means[key] for key in ("num_documents", "num_tokens", "nll_forward", "nll_reverse")}
-    return kept | {"s": s.value, "s_low": s.low, "s_high": s.high, "n": s.n}
+    found = run.crossing(domain)
+    told = {"mean": s, "crossing": crossing_text(found) if found else ""}
+    return kept | {"s": s.value, "s_low": s.low, "s_high": s.high, "n": s.n} | crossing_columns(found) | told
 
 
-def _crossing(run: ScoreRun, name: str | None) -> dict[str, Any]:
-    found = run.crossing(name)
-    return crossing_columns(found) | {"crossing": crossing_text(found) if found else ""}
-
-
-def _cells(row: Mapping[str, Any]) -> list[str]:
-    counts = [f"{row[key]:,}" for key in ("num_documents", "num_tokens")]
-    losses = [f"{row[key]:.4f}" for key in ("nll_forward", "nll_reverse")]
-    s = Effect(row["s"], row["s_low"], row["s_high"], row["n"])
-    return [*counts, *losses, s.text("+.4f"), row["crossing"]]
-
-
-def _selection_row(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
-    means = {
-        f"mean_s{suffix}": facts.get(key, {}).get("mean_s")
-        for key, suffix in (("selected", ""), ("all", "_all"))
-    }
-    return {**{key: facts.get(key) for key in SELECTION_COLUMNS}, **means, "folder": path.as_posix()}
+def _mean_s(facts: Mapping[str, Any], which: str) -> Any:
+    return facts.get(which, {}).get("mean_s")
 
 
 def _text(value: Any) -> str:

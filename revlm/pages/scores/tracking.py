@@ -12,6 +12,7 @@ from revlm import keys
 from revlm.config import LoggerConfig, WandbMode
 from revlm.direction import Direction
 from revlm.measures.crossing import Curves
+from revlm.measures.curve_files import BOUNDS
 from revlm.pages.scores.run import ScoreRun, read_score_run
 from revlm.records.wandb_run import Histogram, RunLabels, Table, WandbRun, was_logged
 from revlm.scores.columns import read_columns
@@ -19,42 +20,26 @@ from revlm.scores.columns import read_columns
 BINS = 64
 # More domains than this would bury the other tags.
 MAX_DOMAIN_TAGS = 8
-# Of a crossing, beside its position.
-INTERVAL = ("low", "high")
 
 
 def log_score_run(folder: Path, logger: LoggerConfig, config: dict[str, Any]) -> None:
-    """Send a finished scoring run to W&B, once: the same command again sends nothing.
-
-    Args:
-        folder: of one model's run, or of the mean of several.
-        logger: W&B's options.
-        config: the command's options.
-    """
+    """Send a finished scoring run to W&B with its command's options, once: the same command again sends nothing."""
     if logger.wandb is WandbMode.none or was_logged(folder):
         return
     run = read_score_run(folder)
     numbers = _domain_numbers(run)
-    row = {keys.score(domain, what): value for (domain, what), value in numbers.items()}
+    row = {keys.score(name, what): value for name, told in numbers.items() for what, value in told.items()}
     shown = row | _spread(run) | {keys.SCORE_DOMAINS: _domain_table(run, numbers)}
     wandb_run = WandbRun(folder, logger, config, _labels(run))
-    wandb_run.log(
-        shown, _curves(run), smoothing=int(run.summary.get("smoothing", 1)), chart=keys.SCORE_CURVES
-    )
+    smoothing = int(run.summary.get("smoothing", 1))
+    wandb_run.log(shown, _curves(run), smoothing=smoothing, chart=keys.SCORE_CURVES)
     wandb_run.finish(row, [])
 
 
 def log_selection(
     folder: Path, facts: Mapping[str, Any], logger: LoggerConfig, config: dict[str, Any]
 ) -> None:
-    """Send a selection to W&B.
-
-    Args:
-        folder: of the selection.
-        facts: what selection.json says.
-        logger: W&B's options.
-        config: the command's options.
-    """
+    """Send a selection to W&B, from what its selection.json says and the command's options."""
     if logger.wandb is WandbMode.none:
         return
     row = {
@@ -66,12 +51,9 @@ def log_selection(
     }
     rule = facts["rule"]
     models = [str(table["model"]) for table in facts["scores"]["metadata"] if "model" in table]
-    labels = RunLabels(
-        group="select",
-        job_type="select",
-        name=f"{rule} {facts['budget_tokens']} seed{facts['seed']}",
-        tags=tuple(dict.fromkeys([rule, facts["column"] or "", *models])),
-    )
+    name = f"{rule} {facts['budget_tokens']} seed{facts['seed']}"
+    tags = tuple(dict.fromkeys([rule, facts["column"] or "", *models]))
+    labels = RunLabels(group="select", job_type="select", name=name, tags=tags)
     wandb_run = WandbRun(folder, logger, config, labels)
     wandb_run.log(row)
     wandb_run.finish(row | {keys.SELECT_RULE: rule}, [])
@@ -86,40 +68,34 @@ def _labels(run: ScoreRun) -> RunLabels:
         *summary.get("by_language", {}),
         *(domains if len(domains) <= MAX_DOMAIN_TAGS else []),
     )
-    return RunLabels(
-        group="score",
-        job_type="score",
-        name=" on ".join(filter(None, (summary["model"], summary.get("data")))),
-        tags=tuple(dict.fromkeys(tags)),
-    )
+    name = " on ".join(filter(None, (summary["model"], summary.get("data"))))
+    return RunLabels(group="score", job_type="score", name=name, tags=tuple(dict.fromkeys(tags)))
 
 
-def _domain_numbers(run: ScoreRun) -> dict[tuple[str, str], Any]:
+def _domain_numbers(run: ScoreRun) -> dict[str, dict[str, Any]]:
     """By domain, and for all together: what is measured, its value; None: not measured, or no crossing."""
-    numbers: dict[tuple[str, str], Any] = {}
+    numbers = {}
     for domain, means in {keys.SCORE_ALL: run.summary, **run.summary["by_domain"]}.items():
         crossing = run.crossing(None if domain == keys.SCORE_ALL else domain)
-        numbers |= {
-            (domain, keys.S): means["s"],
-            (domain, keys.NLL_FORWARD): means["nll_forward"],
-            (domain, keys.NLL_REVERSE): means["nll_reverse"],
-            (domain, keys.GAP): means["nll_reverse"] - means["nll_forward"],
-            (domain, keys.INTERSECTION): crossing.get("position"),
-            (domain, keys.NEVER): crossing.get("share_never"),
+        numbers[domain] = {
+            keys.S: means["s"],
+            keys.NLL_FORWARD: means["nll_forward"],
+            keys.NLL_REVERSE: means["nll_reverse"],
+            keys.GAP: means["nll_reverse"] - means["nll_forward"],
+            keys.INTERSECTION: crossing.get("position"),
+            keys.NEVER: crossing.get("share_never"),
         }
     return numbers
 
 
-def _domain_table(run: ScoreRun, numbers: Mapping[tuple[str, str], Any]) -> Table:
-    whats = list(dict.fromkeys(what for _, what in numbers))
+def _domain_table(run: ScoreRun, numbers: Mapping[str, Mapping[str, Any]]) -> Table:
     rows = []
     for domain, means in run.summary["by_domain"].items():
-        crossing = run.crossing(domain)
+        interval = [run.crossing(domain).get(bound) for bound in BOUNDS]
         counts = [means["num_documents"], means["num_tokens"]]
-        values = [numbers[domain, what] for what in whats]
-        rows.append([domain, *counts, *values, *(crossing.get(bound) for bound in INTERVAL)])
-    bounds = [f"{keys.INTERSECTION}_{bound}" for bound in INTERVAL]
-    return Table([keys.DOMAIN, "num_documents", "num_tokens", *whats, *bounds], rows)
+        rows.append([domain, *counts, *numbers[domain].values(), *interval])
+    bounds = [f"{keys.INTERSECTION}_{bound}" for bound in BOUNDS]
+    return Table([keys.DOMAIN, "num_documents", "num_tokens", *numbers[keys.SCORE_ALL], *bounds], rows)
 
 
 def _spread(run: ScoreRun) -> dict[str, Any]:
@@ -129,11 +105,9 @@ def _spread(run: ScoreRun) -> dict[str, Any]:
     if not len(s):
         return {}
     counts, edges = np.histogram(s, bins=BINS)
-    quantiles = np.percentile(s, keys.S_PERCENTILES)
-    return {
-        keys.SCORE_HISTOGRAM: Histogram(counts, edges),
-        **{keys.s_quantile(p): float(value) for p, value in zip(keys.S_PERCENTILES, quantiles, strict=True)},
-    }
+    quantiles = np.percentile(s, keys.S_PERCENTILES).tolist()
+    told = {keys.s_quantile(p): value for p, value in zip(keys.S_PERCENTILES, quantiles, strict=True)}
+    return {keys.SCORE_HISTOGRAM: Histogram(counts, edges)} | told
 
 
 def _curves(run: ScoreRun) -> Curves | None:
