@@ -63,6 +63,7 @@ MANY_TICKS = 11
 NEAR = 0.07  # labels closer than this share of an axis would overlap
 # Where a line ends, for its label: x, y, colour.
 End = tuple[float, float, str]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -142,13 +143,10 @@ def mark_crossing(axes: Axes, crossing: Mapping[str, Any], last: float, *, span:
         axes.axvspan(crossing["low"], high, color="black", alpha=0.07, linewidth=0, zorder=0)
 
 
-def note(
-    axes: Axes, text: str, at: tuple[float, float], shift: tuple[float, float] = (0, 0), **look: Any
-) -> None:
+def note(axes: Axes, text: str, at: Point, shift: Point = (0, 0), **look: Any) -> None:
     """Small print, `shift` points from a place that is a share of the axes, or in the frame `xycoords`."""
-    axes.annotate(
-        text, at, xytext=shift, textcoords="offset points", **{"xycoords": FRACTION, **SMALL, **look}
-    )
+    known = {"xycoords": FRACTION, "annotation_clip": False, **SMALL, **look}
+    axes.annotate(text, at, xytext=shift, textcoords="offset points", **known)
 
 
 def row_note(axes: Axes, row: float, text: str) -> None:
@@ -186,13 +184,7 @@ def end_labels(axes: Axes, ends: Mapping[str, End]) -> None:
     low, high = axes.get_ylim()
     ordered = sorted(ends.items(), key=lambda item: item[1][1])
     near = len(ordered) > 1 and ordered[1][1][1] - ordered[0][1][1] < NEAR * (high - low)
-    look: Any = {
-        "xycoords": "data",
-        "va": "center",
-        "fontsize": 9,
-        "fontweight": "bold",
-        "annotation_clip": False,
-    }
+    look: Any = {"xycoords": "data", "va": "center", "fontsize": 9, "fontweight": "bold"}
     for index, (text, (x, y, colour)) in enumerate(ordered):
         shift = (-6 if index == 0 else 6) if near else 0
         note(axes, text, (x, y), (7, shift), color=colour, **look)

@@ -34,14 +34,19 @@ from 10,000 resamples of questions; p of McNemar's exact test, and corrected for
 
 @dataclass(frozen=True)
 class EvaluationRun:
-    """One model in one direction."""
+    """One model in one direction.
+
+    Attributes:
+        folder: of its files.
+        facts: what revlm adds to results.json: model, fingerprint, direction, weight, too_long, ...
+        results: lm-eval's own, by task.
+        samples: by task, its questions in order.
+    """
 
     folder: Path
-    facts: dict[
-        str, Any
-    ]  # that revlm adds to results.json: model, fingerprint, direction, weight, too_long, ...
-    results: dict[str, dict[str, Any]]  # lm-eval's own, by task
-    samples: dict[str, list[dict[str, Any]]]  # by task, its questions in order
+    facts: dict[str, Any]
+    results: dict[str, dict[str, Any]]
+    samples: dict[str, list[dict[str, Any]]]
 
     @property
     def arm(self) -> tuple[Any, ...]:

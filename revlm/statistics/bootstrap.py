@@ -8,15 +8,14 @@ change is another question; it is answered beside, by showing the effect of each
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from revlm.statistics.effect import LEVEL, Effect
+from revlm.statistics.effect import LEVEL, Effect, FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 RESAMPLES = 10_000
 # Resampled sums are products (resamples, clusters) @ (clusters, k), so many cells at a time.
 CHUNK_CELLS = 1 << 22
@@ -69,8 +68,11 @@ def ratio_effect(sums: FloatArray, *, null: float = 0.0, resamples: int = RESAMP
         seed: of the resamples.
     """
     value = float(sums[:, 0].sum() / sums[:, 1].sum())
-    drawn = resampled(sums, lambda totals: totals[:, 0] / totals[:, 1], resamples=resamples, seed=seed)
-    return interval(value, drawn, len(sums), null)
+    rng = np.random.default_rng(seed)
+    drawn = np.concatenate(
+        [cluster_counts(rng, len(sums), size) @ sums for size in chunks(resamples, len(sums))]
+    )
+    return interval(value, drawn[:, 0] / drawn[:, 1], len(sums), null)
 
 
 def auc_effect(
@@ -103,37 +105,13 @@ def auc_effect(
         axis=0,
     )
     rng = np.random.default_rng(seed)
-    drawn = np.empty(resamples)
-    step = max(1, CHUNK_CELLS // n)
-    for at in range(0, resamples, step):
-        size = min(step, resamples - at)
+    drawn = []
+    for size in chunks(resamples, n):
         counts = cluster_counts(rng, len(positive), size) @ wins
-        drawn[at : at + size] = (counts * cluster_counts(rng, len(negative), size)).sum(axis=1) / wins.size
+        drawn.append((counts * cluster_counts(rng, len(negative), size)).sum(axis=1) / wins.size)
     # Each side spreads by its own number; the smaller one decides.
-    return interval(float(wins.mean()), drawn, n, AUC_NULL, degrees=min(wins.shape) - 1).bounded(0, 1)
-
-
-def resampled(
-    sums: FloatArray, statistic: Callable[[FloatArray], FloatArray], *, resamples: int, seed: int
-) -> FloatArray:
-    """A statistic of column sums, over resamples of the rows.
-
-    Args:
-        sums: (n, k) what each cluster adds.
-        statistic: (r, k) resampled sums to (r,) values.
-        resamples: how many.
-        seed: of the resamples.
-
-    Returns:
-        (resamples,) values.
-    """
-    rng = np.random.default_rng(seed)
-    step = max(1, CHUNK_CELLS // len(sums))
-    chunks = [
-        statistic(cluster_counts(rng, len(sums), min(step, resamples - at)) @ sums)
-        for at in range(0, resamples, step)
-    ]
-    return np.concatenate(chunks)
+    degrees = min(wins.shape) - 1
+    return interval(float(wins.mean()), np.concatenate(drawn), n, AUC_NULL, degrees=degrees).bounded(0, 1)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -154,6 +132,12 @@ def clusters_of(names: npt.ArrayLike | None, kept: npt.NDArray[np.bool_]) -> npt
         return np.arange(int(kept.sum()))
     codes: npt.NDArray[np.int64] = np.unique(np.asarray(names)[kept], return_inverse=True)[1].reshape(-1)
     return codes
+
+
+def chunks(resamples: int, width: int) -> list[int]:
+    """How many resamples to draw at a time, for tables (resamples, width) that fit into memory."""
+    step = max(1, CHUNK_CELLS // width)
+    return [min(step, resamples - at) for at in range(0, resamples, step)]
 
 
 def cluster_counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import optimize, stats
 
-from revlm.statistics.effect import LEVEL, Effect
+from revlm.statistics.effect import LEVEL, Effect, FloatArray
 
-FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 FEWEST = 4  # rows: Fisher's z has 1 / (n - 3) in it
 EXACT = 1e-12

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
+FloatArray = npt.NDArray[np.float64]
 LEVEL = 0.95
 # A corrected p-value below it counts.
 ALPHA = 0.05

@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from revlm.statistics.bootstrap import FloatArray, cluster_counts, clusters_of, interval
+from revlm.statistics.bootstrap import chunks, cluster_counts, clusters_of, interval
 from revlm.statistics.correlations import partial_correlation
-from revlm.statistics.effect import Effect
+from revlm.statistics.effect import Effect, FloatArray
 
 RESAMPLES = 2_000
-# Rows of resamples at a time.
-CHUNK_CELLS = 1 << 22
 
 
 def partial_rank_effect(
@@ -52,10 +50,9 @@ def partial_rank_effect(
     # A constant control explains nothing and would make the matrix singular.
     columns = columns[np.ptp(columns, axis=1) > 0]
     rng = np.random.default_rng(seed)
-    step = max(1, CHUNK_CELLS // columns.shape[1])
     drawn = [
-        _correlations(columns, cluster_counts(rng, size, min(step, resamples - at))[:, codes])
-        for at in range(0, resamples, step)
+        _correlations(columns, cluster_counts(rng, size, chunk)[:, codes])
+        for chunk in chunks(resamples, columns.shape[1])
     ]
     return interval(value, np.concatenate(drawn), size, 0.0).bounded(-1, 1)
 

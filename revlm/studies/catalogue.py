@@ -6,13 +6,6 @@ from revlm.studies import continued, from_scratch, intersection, pretrained_bias
 from revlm.studies.study import Study
 
 STUDIES: dict[str, Study] = {
-    study.name: study
-    for study in (
-        pretrained_bias.STUDY,
-        from_scratch.STUDY,
-        continued.STUDY,
-        intersection.STUDY,
-        quality.STUDY,
-        selected.STUDY,
-    )
+    module.STUDY.name: module.STUDY
+    for module in (pretrained_bias, from_scratch, continued, intersection, quality, selected)
 }

@@ -7,7 +7,7 @@ import pandas as pd
 from revlm.direction import Direction
 from revlm.statistics.effect import Effect
 from revlm.studies import arms
-from revlm.studies.effects import corrected, paired, pick, seeded, share_of, with_gap
+from revlm.studies.effects import by_arm, holm_cells, loss_cells, paired, pick, seeded, share_of, with_gap
 from revlm.studies.pictures import dots_figure, training_figure
 from revlm.studies.records import Records
 from revlm.studies.study import Finding, Results, Study, table
@@ -33,11 +33,8 @@ def render(records: Records) -> Results:
     documents = with_gap(records["documents.parquet"])
     validations = records["validations.csv"]
     effects = compare(documents)
-    charts = [
-        (arms.CONTINUED[arm], dict.fromkeys(Direction, arm))
-        for arm in (arms.CONTINUED_FORWARD, arms.CONTINUED_MIXED, arms.CONTINUED_REVERSE)
-        if (validations["arm"] == arm).any()
-    ]
+    continued = by_arm(validations, (arms.CONTINUED_FORWARD, arms.CONTINUED_MIXED, arms.CONTINUED_REVERSE))
+    charts = [(arms.CONTINUED[arm], dict.fromkeys(Direction, arm)) for arm in continued]
     return Results(
         findings=_findings(documents, effects),
         tables={
@@ -64,24 +61,21 @@ def render(records: Records) -> Results:
 
 def compare(documents: pd.DataFrame) -> dict[str, Effect]:
     """Every question of `QUESTIONS` whose arms are there, in nats."""
-
-    def difference(arm: str, other: str, direction: Direction) -> pd.DataFrame:
-        return paired(documents, arm, other, f"nll_{direction}")
-
+    gaps = documents.assign(difference=documents["gap"])
     rows = {
-        "start": pick(documents, arm=arms.FORWARD_EN).assign(difference=lambda part: part["gap"]),
-        "end": pick(documents, arm=arms.CONTINUED_MIXED).assign(difference=lambda part: part["gap"]),
-        "transfer": difference(arms.CONTINUED_MIXED, arms.MIXED_EN, Direction.REVERSE),
-        "compute": difference(arms.CONTINUED_MIXED, arms.DOUBLE_EN, Direction.REVERSE),
+        "start": pick(gaps, arm=arms.FORWARD_EN),
+        "end": pick(gaps, arm=arms.CONTINUED_MIXED),
+        "transfer": paired(documents, arms.CONTINUED_MIXED, arms.MIXED_EN, "nll_reverse"),
+        "compute": paired(documents, arms.CONTINUED_MIXED, arms.DOUBLE_EN, "nll_reverse"),
         "shared": pair_shared(documents),
-        "forgotten": difference(arms.CONTINUED_REVERSE, arms.FORWARD_EN, Direction.FORWARD),
+        "forgotten": paired(documents, arms.CONTINUED_REVERSE, arms.FORWARD_EN, "nll_forward"),
     }
     return {name: seeded(part, "difference") for name, part in rows.items() if len(part)}
 
 
 def pair_shared(documents: pd.DataFrame) -> pd.DataFrame:
     """Forward losses of the model continued both ways beside those of the one continued forward."""
-    return paired(documents, arms.CONTINUED_MIXED, arms.CONTINUED_FORWARD, f"nll_{Direction.FORWARD}")
+    return paired(documents, arms.CONTINUED_MIXED, arms.CONTINUED_FORWARD, "nll_forward")
 
 
 def _findings(documents: pd.DataFrame, effects: dict[str, Effect]) -> list[Finding]:
@@ -92,7 +86,6 @@ def _findings(documents: pd.DataFrame, effects: dict[str, Effect]) -> list[Findi
         found.append(
             Finding(
                 claim="Having read forward helps to learn reverse, at equal reverse tokens.",
-                place="ours",
                 verdict=judged(-effects["transfer"].side()),
                 measured=f"Reverse loss minus that of a mixed model from scratch: {nats['transfer']} nats{beside}.",
             )
@@ -105,7 +98,6 @@ def _findings(documents: pd.DataFrame, effects: dict[str, Effect]) -> list[Findi
         found.append(
             Finding(
                 claim=f"Continuing both ways costs less than {MARGIN:.0%} of the forward loss against continuing forward.",
-                place="ours",
                 verdict=costs_little(cost, MARGIN),
                 measured=f"{cost.text('+.1%', counts='sentence')} at equal forward tokens{lost}.",
             )
@@ -114,7 +106,6 @@ def _findings(documents: pd.DataFrame, effects: dict[str, Effect]) -> list[Findi
 
 
 def _lag(documents: pd.DataFrame, effects: dict[str, Effect]) -> Finding:
-    start, end = effects["start"], effects["end"]
     share = share_of(pick(documents, arm=arms.CONTINUED_MIXED), "gap", "nll_forward")
     gained = seeded(paired(documents, arms.FORWARD_EN, arms.CONTINUED_MIXED, "gap"), "difference")
     # It lags by more than the margin, and began further above than that.
@@ -132,24 +123,21 @@ def _lag(documents: pd.DataFrame, effects: dict[str, Effect]) -> Finding:
         place="section on continued pretraining (Llama2-7B)",
         verdict=verdict,
         measured=(
-            f"Reverse minus forward: {start.text('+.2f', counts='sentence')} nats before, "
-            f"{end.text('+.2f', counts='sentence')} after, {share.text('+.1%', counts='none')} of the forward loss.{tail}"
+            f"Reverse minus forward: {effects['start'].text('+.2f', counts='sentence')} nats before, "
+            f"{effects['end'].text('+.2f', counts='sentence')} after, {share.text('+.1%', counts='none')} of the forward loss.{tail}"
         ),
     )
 
 
 def _losses(documents: pd.DataFrame) -> str:
-    rows = [
-        [name, *(seeded(part, f"nll_{direction}").text(".3f") for direction in Direction)]
-        for arm, name in arms.CONTINUED.items()
-        if len(part := pick(documents, arm=arm))
-    ]
+    present = by_arm(documents, arms.CONTINUED)
+    rows = [[arms.CONTINUED[arm], *loss_cells(part)] for arm, part in present.items()]
     about = "Losses of held-out documents, nats per token."
     return table(about, ["model", "forward loss", "reverse loss"], rows)
 
 
 def _effects(effects: dict[str, Effect]) -> str:
-    rows = [[QUESTIONS[name], effects[name].text(), f"{p:.2g}"] for name, p in corrected(effects).items()]
+    rows = [[QUESTIONS[name], *cells] for name, cells in holm_cells(effects).items()]
     about = "Differences of losses on the same held-out documents, nats per token."
     return table(about, ["difference", "value", "p after Holm"], rows)
 
@@ -162,10 +150,8 @@ def public_models(documents: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _public(documents: pd.DataFrame, runs: pd.DataFrame) -> str:
-    rows = [
-        [name, *(seeded(part, value).text(form) for value, form in (("nll_forward", ".3f"), ("nll_reverse", ".3f"), ("gap", "+.3f")))]
-        for name, part in public_models(documents).items()
-    ]  # fmt: skip
+    models = public_models(documents)
+    rows = [[name, *loss_cells(part), seeded(part, "gap").text()] for name, part in models.items()]
     tokens = pick(runs, arm=arms.PUBLIC_CONTINUED)["tokens"]
     read = f" {int(tokens.iloc[0]):,} tokens" if len(tokens) else ""
     about = f"A public pretrained model before and after it was continued both ways for{read}: held-out documents, nats per token."

@@ -27,9 +27,9 @@ def crosses_nowhere(row: Mapping[str, Any]) -> bool:
     return bool(row["share_never"] >= 1 - NEVER or row["high"] == 0)
 
 
-def domains_of(rows: pd.DataFrame) -> list[str]:
-    """All together first, then each."""
-    return [ALL, *sorted(set(rows["domain"]) - {ALL})]
+def domains_of(rows: pd.DataFrame) -> dict[str, str]:
+    """Domains and what tables call them: all together first, then each."""
+    return {ALL: "all domains"} | {domain: domain for domain in sorted(set(rows["domain"]) - {ALL})}
 
 
 def rule_of(crossings: pd.DataFrame) -> tuple[int, int]:
@@ -38,12 +38,8 @@ def rule_of(crossings: pd.DataFrame) -> tuple[int, int]:
     Raises:
         UserError: they were found by several rules, so that they do not compare.
     """
-    rules = sorted(
-        {
-            (int(width), int(hold))
-            for width, hold in zip(crossings["smoothing"], crossings["hold"], strict=True)
-        }
-    )
+    said = crossings[["smoothing", "hold"]].astype(int).drop_duplicates()
+    rules: list[tuple[int, int]] = sorted(said.itertuples(index=False, name=None))
     if len(rules) > 1:
         raise UserError(
             f"crossings.csv: several rules (smoothing, hold): {', '.join(map(str, rules))}: score all of its sets "

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
+from revlm.direction import Direction
 from revlm.statistics.bootstrap import holm, mean_effect
 from revlm.statistics.effect import Effect
 
@@ -31,17 +32,23 @@ def pick(rows: pd.DataFrame, **wanted: Any) -> pd.DataFrame:
     return rows[kept]
 
 
+def by_arm(rows: pd.DataFrame, arms: Iterable[str]) -> dict[str, pd.DataFrame]:
+    """Each arm's rows, in the order of the arms given; those without rows are left out."""
+    found = {arm: pick(rows, arm=arm) for arm in arms}
+    return {arm: part for arm, part in found.items() if len(part)}
+
+
 def paired(rows: pd.DataFrame, one: str, other: str, value: str) -> pd.DataFrame:
-    """Rows of one arm beside those of another: same documents, same seeds.
+    """Rows of one arm beside those of another, of the same documents and seeds.
 
     Args:
-        rows: with arm, doc_id, seed, num_tokens.
-        one: arm.
-        other: arm.
-        value: column to subtract.
+        rows: with arm, doc_id, seed and the column `value`.
+        one: arm whose rows they are.
+        other: arm whose value is subtracted.
+        value: column.
 
     Returns:
-        doc_id, seed, num_tokens, difference (one - other).
+        The first arm's columns, the other's value as `<value>_other`, and their difference.
     """
     on = ["doc_id", "seed"]
     first, second = pick(rows, arm=one), pick(rows, arm=other)
@@ -61,11 +68,10 @@ def seeded(
         weights: column; None: each document counts alike.
         null: the mean when there is no effect.
     """
-
-    def mean(part: pd.DataFrame) -> float:
-        return float(np.average(part[values], weights=part[weights] if weights else None))
-
-    seeds = {int(seed): mean(part) for seed, part in rows.groupby("seed")}
+    seeds = {
+        int(seed): float(np.average(part[values], weights=part[weights] if weights else None))
+        for seed, part in rows.groupby("seed")
+    }
     weight = rows[weights] if weights else None
     return replace(mean_effect(rows[values], rows["doc_id"], weights=weight, null=null), seeds=seeds)
 
@@ -82,6 +88,21 @@ def share_of(rows: pd.DataFrame, part: str, whole: str) -> Effect:
     return seeded(weighted, "share", weights="weight")
 
 
+def loss_cells(rows: pd.DataFrame) -> list[str]:
+    """The cells of a table that say the forward and the reverse loss, in nats per token."""
+    return [seeded(rows, f"nll_{direction}").text(".3f") for direction in Direction]
+
+
 def corrected(family: Mapping[Name, Effect]) -> dict[Name, float]:
     """P-values of a family of comparisons, after Holm."""
     return dict(zip(family, holm([found.p for found in family.values()]), strict=True))
+
+
+def holm_sides(family: Mapping[Name, Effect]) -> dict[Name, int]:
+    """Of a family of comparisons: 1 above the null, -1 below it, 0 where seeds or documents, after Holm, do not tell."""
+    return {name: family[name].side(p) for name, p in corrected(family).items()}
+
+
+def holm_cells(family: Mapping[Name, Effect]) -> dict[Name, list[str]]:
+    """The cells of a table that say each comparison of a family, and its p-value after Holm."""
+    return {name: [family[name].text(), f"{p:.2g}"] for name, p in corrected(family).items()}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 import os
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from revlm.studies.pages import RECORDS, RESULTS, Page, claims
@@ -52,9 +52,9 @@ def report_html(pages: Sequence[Page], out: Path, *, runs: str = "", figures: Se
 
 def _overview(pages: Sequence[Page]) -> list[str]:
     rows = [
-        f"<tr><td>{_text(finding.claim)}</td><td>{'the paper' if finding.of_the_paper else 'us'}</td>"
+        f"<tr><td>{escape(finding.claim)}</td><td>{'the paper' if finding.of_the_paper else 'us'}</td>"
         f'<td class="verdict {MARKS[finding.verdict]}">{finding.outcome}</td>'
-        f'<td>{_text(finding.measured)}</td><td><a href="#{page.study.name}">{page.study.name}</a></td></tr>'
+        f'<td>{escape(finding.measured)}</td><td><a href="#{page.study.name}">{page.study.name}</a></td></tr>'
         for finding, page in claims(pages)
     ]
     head = "<tr><th>claim</th><th>asked by</th><th>outcome</th><th>measured</th><th>study</th></tr>"
@@ -64,12 +64,12 @@ def _overview(pages: Sequence[Page]) -> list[str]:
 def _study(page: Page, out: Path) -> list[str]:
     records = page.folder / RESULTS / RECORDS
     links = ", ".join(
-        f'<a href="{html.escape(os.path.relpath(path, out))}">{path.name}</a>'
+        f'<a href="{escape(os.path.relpath(path, out))}">{path.name}</a>'
         for path in sorted(records.iterdir())
         if path.is_file()
     )
     return [
-        f'<h2 id="{page.study.name}">{_text(page.study.title)}</h2>',
+        f'<h2 id="{page.study.name}">{escape(page.study.title)}</h2>',
         *(_finding(finding) for finding in page.results.findings),
         *(_image(path, page.results.figures[name][1]) for name, path in page.figures.items()),
         *(
@@ -82,21 +82,17 @@ def _study(page: Page, out: Path) -> list[str]:
 
 def _finding(finding: Finding) -> str:
     return (
-        f"<p>{_text(finding.claim)} ({_text(finding.place)}): "
-        f'<span class="verdict {MARKS[finding.verdict]}">{finding.outcome}</span>. {_text(finding.measured)}</p>'
+        f"<p>{escape(finding.claim)} ({escape(finding.place)}): "
+        f'<span class="verdict {MARKS[finding.verdict]}">{finding.outcome}</span>. {escape(finding.measured)}</p>'
     )
 
 
 def _image(path: Path, about: str) -> str:
     data = base64.b64encode(path.read_bytes()).decode()
-    return f'<p><img alt="{html.escape(about)}" src="data:image/png;base64,{data}"></p>'
+    return f'<p><img alt="{escape(about)}" src="data:image/png;base64,{data}"></p>'
 
 
 def _markdown(text: str) -> str:
     from markdown_it import MarkdownIt
 
     return str(MarkdownIt("commonmark", {"html": False}).enable("table").render(text))
-
-
-def _text(text: str) -> str:
-    return html.escape(text)

@@ -13,11 +13,11 @@ from revlm.statistics.correlations import correlation
 from revlm.statistics.effect import FEWEST_SEEDS, Effect
 from revlm.studies.arms import MARKOV, PAIR, READERS
 from revlm.studies.crossings import crosses, crosses_nowhere, domains_of, rule_of
-from revlm.studies.effects import corrected, pick, seeded, with_s
+from revlm.studies.effects import by_arm, holm_cells, holm_sides, pick, seeded, with_s
 from revlm.studies.intersection_pictures import pair_figure, same_tokens_figure
 from revlm.studies.records import Records
 from revlm.studies.study import Finding, Results, Study, table
-from revlm.studies.verdicts import Verdict, within
+from revlm.studies.verdicts import decided, within
 
 WINDOWS = {ALL: "all windows", FIRST: "windows that begin their document"}
 # In more domains than this share, and it is said of domains.
@@ -39,7 +39,7 @@ def render(records: Records) -> Results:
     documents = with_s(records["documents.parquet"])
     documents = documents[documents["arm"] != MARKOV]
     contexts = comparable(records["contexts.parquet"])
-    same = {arm: by_context(pick(contexts, arm=arm)) for arm in READERS if (contexts["arm"] == arm).any()}
+    same = {arm: by_context(part) for arm, part in by_arm(contexts, READERS).items()}
     findings = [_crossing(crossings), _agrees(pick(crossings, windows=ALL), documents)]
     findings += [_same_tokens(arm, found) for arm, found in same.items()]
     if len(null):
@@ -79,13 +79,6 @@ def by_context(contexts: pd.DataFrame) -> dict[int, Effect]:
     return {int(k): seeded(rows, "s") for k, rows in with_s(contexts).groupby("context")}
 
 
-def crossing_ranks(crossings: pd.DataFrame) -> pd.Series:
-    """Mean position by domain over seeds; never counts as the window, beyond all positions."""
-    placed = crossings.assign(place=crossings["position"].fillna(crossings["window"]))
-    means: pd.Series = placed[placed["domain"] != ALL].groupby("domain")["place"].mean()
-    return means
-
-
 def _crossing(crossings: pd.DataFrame) -> Finding:
     parts, shares, lacking = [], [], []
     for arm, name in READERS.items():
@@ -100,33 +93,28 @@ def _crossing(crossings: pd.DataFrame) -> Finding:
             shares.append(enough * always[-1] / len(by_domain))
             lacking.append(enough * nowhere / len(by_domain))
         parts.append(f"{name} {always[0]} over all windows, {always[1]} over documents' first windows")
-    most, few = min(shares) > MOST, min(lacking) > MOST
-    verdict = Verdict.REPRODUCED if most else Verdict.NOT if few else Verdict.UNCLEAR
+    seeds = crossings["seed"].nunique()
     return Finding(
         claim="Forward and reverse loss by position cross.",
         place="section on step-by-step loss",
-        verdict=verdict,
-        measured=f"Of {len(by_domain)} domains, those where they cross after position 0 with every seed: {'; '.join(parts)} ({_seeds(crossings)}).",
+        verdict=decided(holds=min(shares) > MOST, fails=min(lacking) > MOST),
+        measured=(
+            f"Of {len(by_domain)} domains, those where they cross after position 0 with every seed: {'; '.join(parts)} "
+            f"({seeds} seed{'s' if seeds > 1 else ''})."
+        ),
     )
-
-
-def _seeds(rows: pd.DataFrame) -> str:
-    count = rows["seed"].nunique()
-    return f"{count} seed{'s' if count > 1 else ''}"
 
 
 def _null(crossings: pd.DataFrame) -> Finding:
     """Whether curves that are equal in truth are said to cross."""
-    crossed, none, parts = [], [], []
+    rows, parts = [], []
     for windows, name in WINDOWS.items():
         found = pick(crossings, windows=windows, domain=ALL).to_dict("records")
-        crossed += [crosses(row) for row in found]
-        none += [crosses_nowhere(row) for row in found]
+        rows += found
         parts.append(f"{sum(map(crosses, found))} of {len(found)} seeds over {name}")
     return Finding(
         claim="Null control: the curves of a Markov chain, one in truth, do not cross.",
-        place="ours",
-        verdict=Verdict.REPRODUCED if all(none) else Verdict.NOT if all(crossed) else Verdict.UNCLEAR,
+        verdict=decided(holds=all(map(crosses_nowhere, rows)), fails=all(map(crosses, rows))),
         measured=f"They cross after position 0 with: {'; '.join(parts)}. {_single(crossings)}",
     )
 
@@ -141,10 +129,7 @@ def _single(crossings: pd.DataFrame) -> str:
 def _null_markdown(crossings: pd.DataFrame, notes: str) -> str:
     """A row a seed."""
     rows = [
-        [
-            str(seed),
-            *(_position(pick(part, windows=windows, domain=ALL).iloc[0].to_dict()) for windows in WINDOWS),
-        ]
+        [str(seed), *(_positions(pick(part, windows=windows, domain=ALL)) for windows in WINDOWS)]
         for seed, part in crossings.groupby("seed")
     ]
     about = "Where the curves of mixed models of a Markov chain cross: in truth both directions are equally easy at every position."
@@ -154,19 +139,20 @@ def _null_markdown(crossings: pd.DataFrame, notes: str) -> str:
 def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
     parts, found = [], []
     for arm, name in READERS.items():
-        ranks = crossing_ranks(pick(crossings, arm=arm))
-        s = documents[documents["arm"] == arm].groupby("domain")["s"].mean()
-        both = pd.concat([ranks, s], axis=1, join="inner")
+        # A seed whose curves never cross counts as the window, beyond all positions.
+        placed = pick(crossings, arm=arm).assign(place=lambda rows: rows["position"].fillna(rows["window"]))
+        place = placed[placed["domain"] != ALL].groupby("domain")["place"].mean()
+        s = pick(documents, arm=arm).groupby("domain")["s"].mean()
+        both = pd.concat([place, s], axis=1, join="inner")
         if len(set(both["place"])) > 1:
             r = correlation(both["place"], both["s"])
             found.append(r)
             parts.append(f"{name}: {r.text(counts='none')} n={r.n} domains")
     sides = {r.apart for r in found}
-    verdict = Verdict.NOT if 1 in sides else Verdict.UNCLEAR
     return Finding(
         claim="An earlier crossing goes with a higher S, over domains.",
         place="follows from the paper's reading of both; made of the same curves, so some of it is arithmetic",
-        verdict=Verdict.REPRODUCED if sides == {-1} else verdict,
+        verdict=decided(holds=sides == {-1}, fails=1 in sides),
         measured="Spearman's r of crossing and mean S: " + ("; ".join(parts) or "not defined") + ".",
     )
 
@@ -174,9 +160,8 @@ def _agrees(crossings: pd.DataFrame, documents: pd.DataFrame) -> Finding:
 def _same_tokens(arm: str, found: dict[int, Effect]) -> Finding:
     # Without any context there is no left and no right.
     found = {k: value for k, value in found.items() if k > 0}
-    sides = [found[k].side(p) for k, p in corrected(found).items()]
-    last = max(found)
-    longest = found[last]
+    sides = list(holm_sides(found).values())
+    last, longest = max(found.items())
     return Finding(
         claim=f"At equal context length, a token is as easy given its left as given its right ({READERS[arm]}).",
         place="ours: the two curves at one position speak of different tokens",
@@ -196,19 +181,10 @@ def _sides(sides: list[int]) -> str:
 
 def _crossings(crossings: pd.DataFrame, notes: str) -> str:
     columns = [(arm, windows) for arm in READERS for windows in WINDOWS]
-    rows = [
-        [
-            "all domains" if domain == ALL else domain,
-            *(
-                ", ".join(
-                    _position(row)
-                    for row in pick(crossings, arm=arm, windows=windows, domain=domain).to_dict("records")
-                )
-                for arm, windows in columns
-            ),
-        ]
-        for domain in domains_of(crossings)
-    ]
+    rows = []
+    for domain, name in domains_of(crossings).items():
+        cells = [pick(crossings, arm=arm, windows=windows, domain=domain) for arm, windows in columns]
+        rows.append([name, *map(_positions, cells)])
     resamples = ", ".join(f"{count:,}" for count in sorted(set(crossings["resamples"])))
     counted = f"Intervals and shares of crossings: {resamples} resamples of documents."
     header = ["text", *(f"{READERS[arm]}, {WINDOWS[windows]}" for arm, windows in columns)]
@@ -217,13 +193,16 @@ def _crossings(crossings: pd.DataFrame, notes: str) -> str:
 
 def _s(documents: pd.DataFrame) -> str:
     lines = []
-    for domain in domains_of(documents):
-        part = documents if domain == ALL else pick(documents, domain=domain)
-        read = [pick(part, arm=arm) for arm in READERS]
-        cells = [seeded(rows, "s", weights=None).text() if len(rows) else "" for rows in read]
-        lines.append(["all domains" if domain == ALL else domain, *cells])
+    for domain, name in domains_of(documents).items():
+        read = by_arm(documents if domain == ALL else pick(documents, domain=domain), READERS)
+        cells = {arm: seeded(rows, "s", weights=None).text() for arm, rows in read.items()}
+        lines.append([name, *(cells.get(arm, "") for arm in READERS)])
     about = "Mean S (forward minus reverse loss; above 0 reverse is easier), nats per token, each document counting alike."
     return table(about, ["text", *READERS.values()], lines)
+
+
+def _positions(crossings: pd.DataFrame) -> str:
+    return ", ".join(_position(row) for row in crossings.to_dict("records"))
 
 
 def _position(row: Mapping[str, Any]) -> str:
@@ -236,9 +215,9 @@ def _position(row: Mapping[str, Any]) -> str:
 
 def _contexts(same: dict[str, dict[int, Effect]]) -> str:
     rows = [
-        [READERS[arm], str(k), found[k].text(), f"{p:.2g}"]
+        [READERS[arm], str(k), *cells]
         for arm, found in same.items()
-        for k, p in corrected(found).items()
+        for k, cells in holm_cells(found).items()
     ]
     about = "Loss of a token given k tokens on its left, minus its loss given k on its right; nats per token."
     return table(about, ["models", "k", "left - right", "p after Holm"], rows)

@@ -8,68 +8,56 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
-from revlm.measures.crossing import ALL, smooth
+from revlm.measures.crossing import FloatArray, smooth
 from revlm.pages.drawing import COLOURS, DASHES, NEUTRAL, STYLE, position_ticks
 from revlm.statistics.effect import Effect
 from revlm.studies.arms import READERS
 from revlm.studies.crossings import crosses, domains_of
 from revlm.studies.effects import pick
+from revlm.studies.pictures import NOTE
 
 COLUMNS = 4
 
 
 def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame, smoothing: int) -> Figure:
-    """Loss by position of the pair of one-direction models, a panel a domain, crossings of each seed marked.
+    """Loss by position of the pair of one-direction models, averaged over `smoothing` positions.
 
-    Args:
-        curves: of the pair.
-        crossings: of the pair.
-        smoothing: positions over which the lines are averaged.
+    A panel a domain, the crossings of each seed marked.
     """
     domains, seeds = domains_of(curves), curves["seed"].nunique()
     rows = -(-len(domains) // COLUMNS)
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(3.1 * COLUMNS, 2.3 * rows + 0.6), layout="constrained")
-        for place, domain in enumerate(domains):
+        for place, (domain, name) in enumerate(domains.items()):
             axes = figure.add_subplot(rows, COLUMNS, place + 1)
-            here = pick(curves, domain=domain)
+            here, crossed = pick(curves, domain=domain), pick(crossings, domain=domain)
             for direction in Direction:
-                mean = here[here["direction"] == direction.value].groupby("position")
-                count = mean["count"].sum().to_numpy(float)
-                nll = (mean.apply(lambda part: np.average(part["nll"], weights=part["count"]))).to_numpy(
-                    float
-                )
-                smoothed = smooth(nll[None], smoothing, count[None])[0]
-                # The ends too, where fewer positions are averaged: crossings are found on this line.
-                axes.plot(
-                    np.arange(len(smoothed)),
-                    smoothed,
-                    color=COLOURS[direction],
-                    linestyle=DASHES[direction],
-                    linewidth=1.5,
-                )
-            for row in pick(crossings, domain=domain).to_dict("records"):
+                line = _mean_over_seeds(pick(here, direction=direction.value), smoothing)
+                axes.plot(line, color=COLOURS[direction], linestyle=DASHES[direction], linewidth=1.5)
+            for row in crossed.to_dict("records"):
                 if row["position"] > 0:
-                    axes.axvline(
-                        row["position"],
-                        color="black",
-                        linewidth=1,
-                        linestyle=":",
-                        alpha=1 if crosses(row) else 0.3,
-                    )
+                    sure = 1 if crosses(row) else 0.3
+                    axes.axvline(row["position"], color="black", linewidth=1, linestyle=":", alpha=sure)
             position_ticks(axes, float(here["position"].max()))
             axes.tick_params(labelsize=6.5)
-            name = "all domains" if domain == ALL else domain
-            count = pick(crossings, domain=domain)["num_documents"].max()
-            axes.set_title(f"{name} (n={count:,})", loc="left", fontsize=9, fontweight="bold")
+            title = f"{name} (n={crossed['num_documents'].max():,})"
+            axes.set_title(title, loc="left", fontsize=9, fontweight="bold")
         figure.supylabel("loss, nats per token", fontsize=9)
         figure.supxlabel(
             f"tokens already read. Blue: the forward model; orange, dashed: the reverse model; mean of {seeds} seeds, smoothed over "
             f"{smoothing} positions. Each panel has its own scale.\nDotted: where they cross behind position 0, a line a seed; pale "
             "where the 95% interval over documents reaches position 0 or never.",
-            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
-        )  # fmt: skip
+            **NOTE,
+        )
     return figure
+
+
+def _mean_over_seeds(curves: pd.DataFrame, smoothing: int) -> FloatArray:
+    """Smoothed up to the ends, where fewer positions are averaged: crossings are found on this line."""
+    by_position = curves.groupby("position")
+    count = by_position["count"].sum().to_numpy(float)
+    nll = by_position.apply(lambda part: np.average(part["nll"], weights=part["count"])).to_numpy(float)
+    return smooth(nll, smoothing, count)
 
 
 def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Effect]]) -> Figure:
@@ -88,24 +76,19 @@ def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Effect]
             chart.legend(frameon=False)
             chart.set_title(READERS[arm], loc="left", fontweight="bold", fontsize=10)
             chart.set_ylabel("loss, nats per token")
-            k = list(found)
-            low, high = (
-                [effect.low or 0 for effect in found.values()],
-                [effect.high or 0 for effect in found.values()],
-            )
-            strip.fill_between(k, low, high, color=NEUTRAL, alpha=0.25, linewidth=0)
-            strip.plot(k, [effect.value for effect in found.values()], color=NEUTRAL, linewidth=2)
+            ends = np.array([(effect.low or 0, effect.value, effect.high or 0) for effect in found.values()])
+            strip.fill_between(list(found), ends[:, 0], ends[:, 2], color=NEUTRAL, alpha=0.25, linewidth=0)
+            strip.plot(list(found), ends[:, 1], color=NEUTRAL, linewidth=2)
             strip.axhline(0, color=NEUTRAL, linewidth=0.8)
             strip.set_ylabel("left minus right")
             strip.set_xlabel("context length, tokens")
         figure.supxlabel(
             "The same tokens in both lines. Band: 95% interval over documents. Above 0: the right context tells more.",
-            x=0.01, ha="left", fontsize=8, color=NEUTRAL,
-        )  # fmt: skip
+            **NOTE,
+        )
     return figure
 
 
 def _means(part: pd.DataFrame) -> pd.Series:
-    return pd.Series(
-        {f"nll_{d}": np.average(part[f"nll_{d}"], weights=part["num_tokens"]) for d in Direction}
-    )
+    losses = [f"nll_{direction}" for direction in Direction]
+    return pd.Series(np.average(part[losses], axis=0, weights=part["num_tokens"]), losses)

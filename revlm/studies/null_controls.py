@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from revlm.statistics.effect import Effect
-from revlm.studies.effects import seeded, share_of, with_s
+from revlm.studies.effects import loss_cells, pick, seeded, share_of, with_s
 from revlm.studies.study import Finding, table
 from revlm.studies.verdicts import OURS, Verdict, judged, within, worst
 
@@ -21,19 +21,15 @@ KNOWN = {
 }
 
 
-def shares(documents: pd.DataFrame) -> dict[str, Effect]:
-    """data= -> S as a share of the forward loss."""
-    found = {}
-    for name in KNOWN:
-        rows = documents[documents["set"] == f"{SET}{name}"]
-        if len(rows):
-            found[name] = share_of(with_s(rows), "s", "nll_forward")
-    return found
+def controls(documents: pd.DataFrame) -> dict[str, tuple[pd.DataFrame, Effect]]:
+    """data= -> its documents, and their S as a share of the forward loss."""
+    sets = {name: with_s(pick(documents, set=f"{SET}{name}")) for name in KNOWN}
+    return {name: (rows, share_of(rows, "s", "nll_forward")) for name, rows in sets.items() if len(rows)}
 
 
 def control_findings(documents: pd.DataFrame) -> list[Finding]:
     """Whether S is none where there is none, and below 0 where forward is easier; nothing without controls."""
-    found = shares(documents)
+    found = {name: share for name, (_, share) in controls(documents).items()}
     if not found:
         return []
     numbers = "; ".join(
@@ -42,7 +38,6 @@ def control_findings(documents: pd.DataFrame) -> list[Finding]:
     return [
         Finding(
             claim=f"Null controls: S is within {MARGIN:.0%} of the loss where it is 0 by construction, and below 0 where forward is easier.",
-            place="ours",
             verdict=worst([_judge(name, share) for name, share in found.items()]),
             measured=f"S as a share of the forward loss: {numbers}.",
         )
@@ -51,22 +46,12 @@ def control_findings(documents: pd.DataFrame) -> list[Finding]:
 
 def controls_markdown(documents: pd.DataFrame) -> str:
     """A row a control."""
-    found = shares(documents)
     rows = []
-    for name, share in found.items():
-        part = with_s(documents[documents["set"] == f"{SET}{name}"])
-        losses = [seeded(part, loss).text(".3f") for loss in ("nll_forward", "nll_reverse")]
+    for name, (part, share) in controls(documents).items():
         s, outcome = seeded(part, "s").text(), OURS[_judge(name, share)]
-        rows.append([*KNOWN[name], *losses, s, share.text("+.2%"), outcome])
-    header = [
-        "text",
-        "S by construction",
-        "forward loss",
-        "reverse loss",
-        "S, nats per token",
-        "S, share of the forward loss",
-        "as it should be",
-    ]
+        rows.append([*KNOWN[name], *loss_cells(part), s, share.text("+.2%"), outcome])
+    of_s = ["S, nats per token", "S, share of the forward loss", "as it should be"]
+    header = ["text", "S by construction", "forward loss", "reverse loss", *of_s]
     about = "Mixed models of text whose S is known beforehand, on documents held out."
     return table(about, header, rows)
 

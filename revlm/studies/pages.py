@@ -58,7 +58,7 @@ def write_pages(experiments: Path) -> list[Page]:
             f"that holds {next(iter(STUDIES))}."
         )
     overview = experiments.parent / "README.md"
-    if overview.is_file() and _has_block(overview, "results"):
+    if overview.is_file() and _block("results").search(overview.read_text(encoding="utf-8")):
         fill(overview, {"results": overview_markdown(found, overview.parent)})
     return found
 
@@ -69,18 +69,14 @@ def write_page(study: Study, folder: Path) -> Page:
     out = folder / RESULTS
     for name, table in results.tables.items():
         write_atomically(out / TABLES / f"{name}.md", table + "\n")
-    figures = {
-        name: save(figure, out / FIGURES / f"{name}.png") for name, (figure, _) in results.figures.items()
-    }
-    write_atomically(
-        out / FINDINGS, json.dumps([asdict(finding) for finding in results.findings], indent=2) + "\n"
-    )
+    shown = results.figures.items()
+    figures = {name: save(figure, out / FIGURES / f"{name}.png") for name, (figure, _) in shown}
+    findings = json.dumps([asdict(finding) for finding in results.findings], indent=2)
+    write_atomically(out / FINDINGS, findings + "\n")
     if (folder / "README.md").is_file():
-        shown = "\n\n".join(
-            f"![{about}]({RESULTS}/{FIGURES}/{name}.png)" for name, (_, about) in results.figures.items()
-        )
-        blocks = {"findings": findings_markdown(results.findings), "figures": shown, **results.tables}
-        fill(folder / "README.md", blocks)
+        pictures = "\n\n".join(f"![{about}]({RESULTS}/{FIGURES}/{name}.png)" for name, (_, about) in shown)
+        blocks = {"findings": findings_markdown(results.findings), "figures": pictures}
+        fill(folder / "README.md", blocks | dict(results.tables))
     return Page(study, folder, results, figures)
 
 
@@ -100,29 +96,19 @@ def claims(pages: Sequence[Page]) -> list[tuple[Finding, Page]]:
 
 def overview_markdown(pages: Sequence[Page], root: Path) -> str:
     """The paper's claims in one table, the two pictures that tell most of the story, and what else we asked."""
-    tables = {
-        paper: markdown(
-            ["claim of the paper" if paper else "asked by us", "outcome", "measured", "study"],
-            [
-                [
-                    finding.claim,
-                    f"**{finding.outcome}**",
-                    finding.measured,
-                    f"[{page.folder.name[:2]}]({page.folder.relative_to(root)})",
-                ]
-                for finding, page in claims(pages)
-                if finding.of_the_paper is paper
-            ],
-        )
-        for paper in (True, False)
-    }
+    rows: dict[bool, list[list[str]]] = {True: [], False: []}
+    for finding, page in claims(pages):
+        link = f"[{page.folder.name[:2]}]({page.folder.relative_to(root)})"
+        rows[finding.of_the_paper].append([finding.claim, f"**{finding.outcome}**", finding.measured, link])
+    theirs = markdown(["claim of the paper", "outcome", "measured", "study"], rows[True])
+    ours = markdown(["asked by us", "outcome", "measured", "study"], rows[False])
     shown = [
         f"![{about}]({page.folder.relative_to(root)}/{RESULTS}/{FIGURES}/{name}.png)"
         for page in pages
         for name, (_, about) in page.results.figures.items()
         if (page.folder.name, name) in SHOWN
     ]
-    return "\n\n".join([tables[True], *shown, tables[False]])
+    return "\n\n".join([theirs, *shown, ours])
 
 
 def fill(path: Path, blocks: Mapping[str, str]) -> None:
@@ -144,7 +130,3 @@ def fill(path: Path, blocks: Mapping[str, str]) -> None:
 
 def _block(name: str) -> re.Pattern[str]:
     return re.compile(rf"(<!-- {re.escape(name)} -->)\n.*?(<!-- end of {re.escape(name)} -->)", re.DOTALL)
-
-
-def _has_block(path: Path, name: str) -> bool:
-    return bool(_block(name).search(path.read_text(encoding="utf-8")))

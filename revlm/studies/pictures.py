@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
@@ -10,24 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from revlm.direction import Direction
-from revlm.pages.drawing import (
-    COLOURS,
-    DASHES,
-    NEUTRAL,
-    STYLE,
-    Line,
-    draw_line,
-    end_labels,
-    finish,
-    headline,
-    panels,
-    token_ticks,
-    zero_line,
-)
+from revlm.pages import drawing
+from revlm.pages.drawing import COLOURS, NEUTRAL, Line
 from revlm.statistics.effect import Effect
+from revlm.studies.effects import pick
 
 DOT = "#0072B2"
 PERCENT = 100.0
+# How to read a picture, of the figure, not of the axes: those may be narrow beside long names.
+NOTE: Any = {"x": 0.01, "ha": "left", "fontsize": 8, "color": NEUTRAL}
 # Whose losses the curves are, in grey under each headline.
 READING = "the runs' own validation documents; the tables have the held-out ones"
 
@@ -41,30 +33,27 @@ def training_figure(
         validations: columns arm, seed, tokens, nll_forward, nll_reverse.
         charts: (name, direction -> the arm whose loss in that direction is drawn).
     """
-    with mpl.rc_context(STYLE):
-        figure, found = panels(len(charts))
+    with mpl.rc_context(drawing.STYLE):
+        figure, found = drawing.panels(len(charts))
         ends = []
         for panel, (name, sides) in zip(found, charts, strict=True):
-            lines = {d: _line(validations, arm, f"nll_{d}") for d, arm in sides.items()}
+            losses = {d: _losses(pick(validations, arm=arm), f"nll_{d}") for d, arm in sides.items()}
+            lines = {direction: _line(table) for direction, table in losses.items()}
             for direction, line in lines.items():
-                draw_line(panel.chart, line, COLOURS[direction], dashes=DASHES[direction])
-            gap = _gap(validations, sides)
-            draw_line(panel.strip, gap, NEUTRAL)
-            zero_line(panel.strip)
-            token_ticks(panel.strip)
+                drawing.draw_line(panel.chart, line, COLOURS[direction], dashes=drawing.DASHES[direction])
+            gap = _line((losses[Direction.REVERSE] - losses[Direction.FORWARD]).dropna())
+            drawing.draw_line(panel.strip, gap, NEUTRAL)
+            drawing.zero_line(panel.strip)
+            drawing.token_ticks(panel.strip)
             apart = float(gap.mean[-1] / lines[Direction.FORWARD].mean[-1])
-            seeds = validations[validations["arm"] == sides[Direction.FORWARD]]["seed"].nunique()
-            headline(
-                panel,
-                f"{name}:\nreverse {apart:+.1%} at the end",
-                f"{seeds} seed{'s' if seeds > 1 else ''}; {READING}",
-            )
-            ends.append(
-                {str(d): (float(line.x[-1]), float(line.mean[-1]), COLOURS[d]) for d, line in lines.items()}
-            )
+            seeds = pick(validations, arm=sides[Direction.FORWARD])["seed"].nunique()
+            reading = f"{seeds} seed{'s' if seeds > 1 else ''}; {READING}"
+            drawing.headline(panel, f"{name}:\nreverse {apart:+.1%} at the end", reading)
+            ends.append({str(d): (line.x[-1], line.mean[-1], COLOURS[d]) for d, line in lines.items()})
+        # All charts share the y axis, so labels wait for its limits.
         for panel, labels in zip(found, ends, strict=True):
-            end_labels(panel.chart, labels)
-        finish(
+            drawing.end_labels(panel.chart, labels)
+        drawing.finish(
             figure,
             found,
             x_title="training tokens of a model",
@@ -92,7 +81,7 @@ def dots_figure(
         counted: what n counts.
         marks: name -> value of other lines to see the effects by, unscaled.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(drawing.STYLE):
         figure = Figure(figsize=(8.6, 1.5 + 0.36 * len(rows)), layout="constrained")
         axes = figure.add_subplot()
         if margin is not None:
@@ -112,27 +101,14 @@ def dots_figure(
         unit = "%" if scale == PERCENT else ""
         band = "" if margin is None else f"Grey: within {scale * margin:g}{unit}. "
         ticks = " Ticks: seeds." if any(len(found.seeds) > 1 for _, found in rows) else ""
-        # Of the figure, not of the axes: those may be narrow beside long names.
-        figure.suptitle(
-            f"{band}Dots: mean, with 95% intervals over {counted} (n={_range(found.n for _, found in rows)}).{ticks}",
-            x=0.01,
-            ha="left",
-            fontsize=8,
-            color=NEUTRAL,
-        )
+        counts = [found.n for _, found in rows]
+        n = " to ".join(f"{end:,}" for end in sorted({min(counts), max(counts)}))
+        figure.suptitle(f"{band}Dots: mean, with 95% intervals over {counted} (n={n}).{ticks}", **NOTE)
     return figure
 
 
 def draw_effect(axes: Axes, found: Effect, place: float, colour: str, scale: float = 1.0) -> None:
-    """One effect as a dot with its interval, seeds as ticks.
-
-    Args:
-        axes: horizontal values.
-        found: the effect.
-        place: its height.
-        colour: of dot and interval.
-        scale: what values are multiplied by.
-    """
+    """One effect at a height as a dot with its interval, seeds as ticks, all multiplied by a scale."""
     seeds = [scale * value for value in found.seeds.values()]
     if found.low is not None and found.high is not None:
         axes.plot([scale * found.low, scale * found.high], [place] * 2, color=colour, linewidth=2)
@@ -141,28 +117,10 @@ def draw_effect(axes: Axes, found: Effect, place: float, colour: str, scale: flo
         axes.plot(seeds, [place] * len(seeds), "|", color="black", markersize=9)
 
 
-def _range(counts: Iterable[int]) -> str:
-    """From the least to the most, or one number."""
-    found = sorted(set(counts))
-    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+def _losses(validations: pd.DataFrame, column: str) -> pd.DataFrame:
+    """(seeds, tokens) losses."""
+    return validations.pivot_table(index="seed", columns="tokens", values=column).dropna(axis=1)
 
 
-def _gap(validations: pd.DataFrame, sides: Mapping[Direction, str]) -> Line:
-    """Reverse minus forward, seed by seed."""
-    forward, reverse = (
-        _table(validations, sides[d], f"nll_{d}") for d in (Direction.FORWARD, Direction.REVERSE)
-    )
-    gap = (reverse - forward).dropna()
-    return Line.over(gap.columns.to_numpy(float), gap.to_numpy(float))
-
-
-def _line(validations: pd.DataFrame, arm: str, column: str) -> Line:
-    table = _table(validations, arm, column)
+def _line(table: pd.DataFrame) -> Line:
     return Line.over(table.columns.to_numpy(float), table.to_numpy(float))
-
-
-def _table(validations: pd.DataFrame, arm: str, column: str) -> pd.DataFrame:
-    """(seeds, tokens) losses of an arm."""
-    rows = validations[validations["arm"] == arm]
-    table: pd.DataFrame = rows.pivot_table(index="seed", columns="tokens", values=column).dropna(axis=1)
-    return table

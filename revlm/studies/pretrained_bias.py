@@ -7,11 +7,11 @@ import pandas as pd
 from revlm.direction import Direction
 from revlm.statistics.effect import ALPHA, Effect
 from revlm.studies.arms import LANGUAGES
-from revlm.studies.effects import corrected, paired, pick, seeded, with_gap
+from revlm.studies.effects import corrected, holm_cells, paired, pick, seeded, with_gap
 from revlm.studies.pictures import dots_figure
 from revlm.studies.records import Records
 from revlm.studies.study import Finding, Results, Study, table
-from revlm.studies.verdicts import Verdict, judged
+from revlm.studies.verdicts import decided, judged
 
 # The set of documents that stand beside copies of themselves, and the copy that is read.
 SHUFFLED, COPY = "shuffled", "word_shuffle/3"
@@ -24,39 +24,28 @@ def render(records: Records) -> Results:
     plain = documents[documents["set"] != SHUFFLED]
     gaps = {str(model): by_domain(rows, "gap") for model, rows in plain.groupby("arm")}
     orders = {str(model): order_used(pick(documents, arm=model)) for model in gaps}
+    shown = [
+        (name if len(gaps) == 1 else f"{model}, {name}", found)
+        for model, rows in gaps.items()
+        for name, found in rows.items()
+    ]
+    figure = dots_figure(
+        shown, x_title="reverse minus forward loss, nats per token (above 0: forward is easier)"
+    )
+    about = "How much harder reversed text is for a pretrained model, by domain and language."
     return Results(
         findings=[finding for model in gaps for finding in _findings(model, gaps[model], orders[model])],
-        tables={
-            "gap": _gaps(gaps),
-            "losses": _losses(plain),
-            "order": _orders(orders),
-        },
-        figures={
-            "gap": (
-                dots_figure(
-                    [
-                        (name if len(gaps) == 1 else f"{model}, {name}", found)
-                        for model, rows in gaps.items()
-                        for name, found in rows.items()
-                    ],
-                    x_title="reverse minus forward loss, nats per token (above 0: forward is easier)",
-                ),
-                "How much harder reversed text is for a pretrained model, by domain and language.",
-            ),
-        },
+        tables={"gap": _gaps(gaps), "losses": _losses(plain), "order": _orders(orders)},
+        figures={"gap": (figure, about)},
     )
 
 
 def by_domain(rows: pd.DataFrame, value: str) -> dict[str, Effect]:
     """A column's mean over all of English, then by English domain, then by other languages."""
     english = pick(rows, language="en")
-    found = {ALL: seeded(english, value)}
-    found |= {str(name): seeded(part, value) for name, part in english.groupby("domain")}
-    for language, name in LANGUAGES.items():
-        part = pick(rows, language=language)
-        if language != "en" and len(part):
-            found[name] = seeded(part, value)
-    return found
+    parts = {ALL: english} | {str(name): part for name, part in english.groupby("domain")}
+    parts |= {name: pick(rows, language=language) for language, name in LANGUAGES.items() if language != "en"}
+    return {name: seeded(part, value) for name, part in parts.items() if len(part) or name == ALL}
 
 
 def order_used(documents: pd.DataFrame) -> dict[str, Effect]:
@@ -64,10 +53,12 @@ def order_used(documents: pd.DataFrame) -> dict[str, Effect]:
     rows = pick(documents, set=SHUFFLED)
     clean, copies = pick(rows, label="clean"), pick(rows, label=COPY)
     beside = copies.assign(doc_id=copies["doc_id"].str.removesuffix(f"#{COPY}"), arm=SHUFFLED)
+    if clean.empty:
+        return {}
     found = {}
     for direction in Direction:
         losses = [clean.assign(loss=clean[f"nll_{direction}"]), beside.assign(loss=beside["nll_forward"])]
-        both = paired(pd.concat(losses), str(clean["arm"].iloc[0]), SHUFFLED, "loss") if len(clean) else clean
+        both = paired(pd.concat(losses), str(clean["arm"].iloc[0]), SHUFFLED, "loss")
         if len(both):
             found[direction.value] = seeded(both, "difference")
     return found
@@ -83,11 +74,7 @@ def _findings(model: str, gaps: dict[str, Effect], order: dict[str, Effect]) -> 
         Finding(
             claim=f"A public pretrained model reads reversed text far worse than forward text ({model}).",
             place="section on zero-shot losses of pretrained models",
-            verdict=Verdict.REPRODUCED
-            if len(above) == len(gaps)
-            else Verdict.NOT
-            if below
-            else Verdict.UNCLEAR,
+            verdict=decided(holds=len(above) == len(gaps), fails=bool(below)),
             measured=(
                 f"Reverse is {whole.text('+.2f', counts='none')} nats per token above forward over English "
                 f"(n={whole.n:,}); above it in {len(above) - (ALL in above)} of {len(groups)} domains and languages after "
@@ -113,9 +100,7 @@ def _findings(model: str, gaps: dict[str, Effect], order: dict[str, Effect]) -> 
 
 def _gaps(gaps: dict[str, dict[str, Effect]]) -> str:
     rows = [
-        [model, name, found_by[name].text(), f"{p:.2g}"]
-        for model, found_by in gaps.items()
-        for name, p in corrected(found_by).items()
+        [model, name, *cells] for model, found in gaps.items() for name, cells in holm_cells(found).items()
     ]
     about = "Reverse minus forward loss, nats per token."
     return table(about, ["model", "text", "reverse - forward", "p after Holm"], rows)
@@ -131,9 +116,7 @@ def _losses(plain: pd.DataFrame) -> str:
 
 def _orders(orders: dict[str, dict[str, Effect]]) -> str:
     rows = [
-        [model, direction, found.text()]
-        for model, found_by in orders.items()
-        for direction, found in found_by.items()
+        [model, side, found.text()] for model, by_side in orders.items() for side, found in by_side.items()
     ]
     about = (
         "English documents against the same documents with their words shuffled, read forward; below 0 the order of "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import numpy as np
 import pandas as pd
 
 from revlm.statistics.bootstrap import AUC_NULL, RESAMPLES, auc_effect
 from revlm.statistics.effect import Effect
-from revlm.studies.effects import seeded, with_s
+from revlm.studies.effects import pick, seeded, with_s
 
 CLEAN = "clean"
 KINDS = {
@@ -62,25 +63,13 @@ def against_clean(ladder: pd.DataFrame, kind: str, level: int, measure: str) -> 
     Returns:
         doc_id, domain, seed, win (1, 0, or 0.5 for a tie).
     """
-    on = ["original", "seed"]
-    columns = [*on, "domain", measure]
-    clean = ladder.loc[ladder["kind"] == CLEAN, columns]
-    worse = ladder.loc[(ladder["kind"] == kind) & (ladder["level"] == level), columns]
-    both = clean.merge(worse, on=on, suffixes=("", "_worse"), validate="one_to_one")
-    better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
-    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["original"])
+    return _wins(pick(ladder, kind=CLEAN), pick(ladder, kind=kind, level=level), "original", measure)
 
 
 def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Effect]:
     """(kind, level, measure) -> chance that the clean text has the better value."""
-    found = {}
-    for kind in KINDS:
-        for level in LEVELS:
-            for measure in BETTER:
-                rows = against_clean(ladder, kind, level, measure)
-                if len(rows):
-                    found[kind, level, measure] = chance(rows)
-    return found
+    found = {key: against_clean(ladder, *key) for key in product(KINDS, LEVELS, BETTER)}
+    return {key: chance(rows) for key, rows in found.items() if len(rows)}
 
 
 def chance(rows: pd.DataFrame) -> Effect:
@@ -95,16 +84,14 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Effect]:
     under the ROC curve), the mean of the seeds' areas, each seed's beside.
     """
     found = {}
-    for name, labels in SETS.items():
-        rows = labelled[labelled["domain"] == name]
-        for measure in BETTER:
-            if rows.empty:
-                continue
-            if name in PAIRED:
-                both = _pairs(rows, measure, labels)
-                if len(both):
-                    found[name, measure] = chance(both)
-                continue
+    for (name, labels), measure in product(SETS.items(), BETTER):
+        rows = pick(labelled, domain=name)
+        if name in PAIRED:
+            good, bad = (pick(rows, label=label) for label in labels)
+            both = _wins(good.assign(pair=pair_of(good)), bad.assign(pair=pair_of(bad)), "pair", measure)
+            if len(both):
+                found[name, measure] = chance(both)
+        elif len(rows):
             seeds = {int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")}
             found[name, measure] = replace(_area(rows, measure, labels), seeds=seeds)
     return found
@@ -112,17 +99,17 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Effect]:
 
 def pair_of(rows: pd.DataFrame) -> pd.Series:
     """What a pair's two documents share: their ids but for the label at the end."""
-    shared: pd.Series = rows["doc_id"].str.rsplit("/", n=1).str[0]
-    return shared
+    return rows["doc_id"].str.rsplit("/", n=1).str[0]
 
 
-def _pairs(rows: pd.DataFrame, measure: str, labels: tuple[str, str]) -> pd.DataFrame:
-    """Pairs of documents whose ids differ in the label at their end alone: doc_id, seed, win."""
-    rows = rows.assign(pair=pair_of(rows))
-    good, bad = (rows.loc[rows["label"] == label, ["pair", "seed", measure]] for label in labels)
-    both = good.merge(bad, on=["pair", "seed"], suffixes=("", "_worse"), validate="one_to_one")
+def _wins(good: pd.DataFrame, bad: pd.DataFrame, shared: str, measure: str) -> pd.DataFrame:
+    """Better texts beside the worse ones that share an id with them, seed by seed."""
+    on = [shared, "seed"]
+    both = good[[*on, "domain", measure]].merge(
+        bad[[*on, measure]], on=on, suffixes=("", "_worse"), validate="one_to_one"
+    )
     better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
-    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both["pair"])
+    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both[shared])
 
 
 def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
 from pyarrow import parquet
@@ -47,17 +47,21 @@ RUN_COLUMNS = (
     "module", "language", "tokens", "parameters", "window", "nll_forward", "nll_reverse", "start_nll_forward",
     "start_nll_reverse", "seconds", "tokens_per_second", "num_train_documents", "corpus_fingerprint", "commit",
 )  # fmt: skip
+VALIDATION_COLUMNS = {
+    "tokens": keys.TOKENS,
+    "nll_forward": keys.VAL_NLL_FORWARD,
+    "nll_reverse": keys.VAL_NLL_REVERSE,
+}
 CROSSING_COLUMNS = (
     "position", "low", "high", "share_never", "num_documents", "smoothing", "hold", "resamples", "window",
 )  # fmt: skip
 
 
+@dataclass(frozen=True)
 class Records:
-    """The records in a folder, each read when it is asked for."""
+    """The records in a folder, which need not hold all of them, each read when it is asked for."""
 
-    def __init__(self, folder: Path) -> None:
-        """Take the folder, which need not hold all of them."""
-        self.folder = folder
+    folder: Path
 
     def __contains__(self, name: str) -> bool:
         """Whether a record is there."""
@@ -113,8 +117,7 @@ def collect(source: Path, out: Path, keep: Sequence[str] | None = None) -> list[
 
 def write_record(rows: pd.DataFrame, path: Path) -> None:
     """Write one record, whole or not at all."""
-    numbers = rows.select_dtypes("floating").columns
-    rows = rows.assign(**{name: rows[name].round(DECIMALS) for name in numbers})
+    rows = rows.round(DECIMALS)
     if path.suffix == ".csv":
         write_atomically(path, rows.to_csv(index=False, lineterminator="\n"))
         return
@@ -125,7 +128,7 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
 
 
 def arm_and_seed(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """What a run says of its model.
+    """The arm and the seed that a run says of its model.
 
     Runs from before 0.2 say a name alone: `A_0` is seed 0 of the arm A, and a pair, `A_0+B_0`, seed 0 of `A+B`.
     Arms are in lower case: the 1 of a `SmolLM2-135M-Instruct.Q4_1` is no seed, and other models are seed 0.
@@ -133,9 +136,6 @@ def arm_and_seed(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     Args:
         said: of a file with facts.
         prefix: of the names of arm and seed there.
-
-    Returns:
-        arm and seed.
     """
     if f"{prefix}arm" in said:
         return {label: said[f"{prefix}{label}"] for label in ("arm", "seed")}
@@ -158,27 +158,20 @@ def _training(source: Path) -> Iterator[tuple[dict[str, Any], Run]]:
 
 
 def _runs(source: Path) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {**labels, **{column: run.summary.get(column) for column in RUN_COLUMNS}}
-            for labels, run in _training(source)
-        ]
-    )
+    rows = [
+        labels | {column: run.summary.get(column) for column in RUN_COLUMNS}
+        for labels, run in _training(source)
+    ]
+    return pd.DataFrame(rows)
 
 
 def _validations(source: Path) -> pd.DataFrame:
-    return pd.DataFrame(
-        [
-            {
-                **labels,
-                "tokens": row[keys.TOKENS],
-                "nll_forward": row[keys.VAL_NLL_FORWARD],
-                "nll_reverse": row[keys.VAL_NLL_REVERSE],
-            }
-            for labels, run in _training(source)
-            for row in run.validations
-        ]
-    )
+    rows = [
+        labels | {column: row[key] for column, key in VALIDATION_COLUMNS.items()}
+        for labels, run in _training(source)
+        for row in run.validations
+    ]
+    return pd.DataFrame(rows)
 
 
 def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
@@ -193,25 +186,25 @@ def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
         yield {"set": name, **arm_and_seed(summary)}, folder
 
 
-def _together(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+def _together(tables: Iterable[tuple[dict[str, Any], pd.DataFrame]]) -> pd.DataFrame:
+    """One table of several, each behind the labels of its run."""
+    labelled = [rows.assign(**labels)[[*labels, *rows.columns]] for labels, rows in tables]
+    return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
 
 
 def _documents(source: Path) -> pd.DataFrame:
-    tables = []
-    for labels, folder in _scoring(source):
-        rows = pd.read_parquet(folder / SCORES, columns=list(DOCUMENT_COLUMNS))
-        tables.append(_labelled(rows, labels))
-    return _together(tables)
+    return _together(
+        (labels, pd.read_parquet(folder / SCORES, columns=list(DOCUMENT_COLUMNS)))
+        for labels, folder in _scoring(source)
+    )
 
 
 def _curves(source: Path) -> pd.DataFrame:
-    tables = [
-        _labelled(pd.read_csv(folder / name), labels | {"windows": windows})
+    return _together(
+        (labels | {"windows": windows}, pd.read_csv(folder / name))
         for labels, folder in _scoring(source)
         for windows, name in CURVES.items()
-    ]
-    return _together(tables)
+    )
 
 
 def _crossings(source: Path) -> pd.DataFrame:
@@ -220,45 +213,39 @@ def _crossings(source: Path) -> pd.DataFrame:
         found = json.loads((folder / INTERSECTION).read_text(encoding="utf-8"))
         for windows, part in {ALL: found, FIRST: found[FIRST]}.items():
             rows += [
-                {**labels, "windows": windows, "domain": domain, **{k: crossing[k] for k in CROSSING_COLUMNS}}
+                labels | {"windows": windows, "domain": domain} | {k: crossing[k] for k in CROSSING_COLUMNS}
                 for domain, crossing in {ALL: part[ALL], **part["domain"]}.items()
             ]
     return pd.DataFrame(rows)
 
 
 def _contexts(source: Path) -> pd.DataFrame:
-    tables = []
     # Records below the source have a contexts.parquet as well, a finished run alone has a summary.
-    for path in sorted(source.rglob(CONTEXTS_SUMMARY)):
-        summary = json.loads(path.read_text(encoding="utf-8"))
-        tables.append(_labelled(pd.read_parquet(path.with_name(CONTEXTS)), arm_and_seed(summary)))
-    return _together(tables)
+    return _together(
+        (
+            arm_and_seed(json.loads(path.read_text(encoding="utf-8"))),
+            pd.read_parquet(path.with_name(CONTEXTS)),
+        )
+        for path in sorted(source.rglob(CONTEXTS_SUMMARY))
+    )
 
 
 def _answers(source: Path) -> pd.DataFrame:
     rows = []
-    for folder in find_evaluations(source):
-        run = read_evaluation(folder)
-        labels = arm_and_seed(run.facts, "model_")
-        rows += [
-            {
-                **labels,
-                "direction": run.facts["direction"],
-                "task": task,
-                "question": f"{answer['doc_id']}/{answer['question']}",
-                "correct": answer["acc"] == 1,
-            }
-            for task, answers in run.samples.items()
-            for answer in answers
-            if "acc" in answer
-        ]
+    for run in map(read_evaluation, find_evaluations(source)):
+        labels = arm_and_seed(run.facts, "model_") | {"direction": run.facts["direction"]}
+        for task, answers in run.samples.items():
+            rows += [
+                labels
+                | {
+                    "task": task,
+                    "question": f"{answer['doc_id']}/{answer['question']}",
+                    "correct": answer["acc"] == 1,
+                }
+                for answer in answers
+                if "acc" in answer
+            ]
     return pd.DataFrame(rows)
-
-
-def _labelled(rows: pd.DataFrame, labels: dict[str, Any]) -> pd.DataFrame:
-    for place, (name, value) in enumerate(labels.items()):
-        rows.insert(place, name, np.full(len(rows), value))
-    return rows
 
 
 COLLECTORS: dict[str, Callable[[Path], pd.DataFrame]] = {

@@ -17,7 +17,7 @@ NOTES = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """One claim and what came out.
 
@@ -29,7 +29,7 @@ class Finding:
     """
 
     claim: str
-    place: str
+    place: str = "ours"
     verdict: Verdict
     measured: str
 

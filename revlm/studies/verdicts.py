@@ -19,6 +19,11 @@ class Verdict(StrEnum):
 OURS = {Verdict.REPRODUCED: "holds", Verdict.NOT: "does not hold", Verdict.UNCLEAR: "unclear"}
 
 
+def decided(*, holds: bool, fails: bool) -> Verdict:
+    """Of a claim that measurement may bear out, contradict, or leave open."""
+    return Verdict.REPRODUCED if holds else Verdict.NOT if fails else Verdict.UNCLEAR
+
+
 def within(found: Effect, margin: float) -> Verdict:
     """Whether an effect is none, give or take a margin.
 
@@ -28,10 +33,8 @@ def within(found: Effect, margin: float) -> Verdict:
     low, high, seeds = found.low, found.high, found.seeds.values()
     if low is None or high is None or len(seeds) < FEWEST_SEEDS:
         return Verdict.UNCLEAR
-    if -margin < low and high < margin and all(abs(value) < margin for value in seeds):
-        return Verdict.REPRODUCED
-    above, below = min(low, *seeds) > margin, max(high, *seeds) < -margin
-    return Verdict.NOT if above or below else Verdict.UNCLEAR
+    inside = all(abs(value) < margin for value in (low, high, *seeds))
+    return decided(holds=inside, fails=min(low, *seeds) > margin or max(high, *seeds) < -margin)
 
 
 def costs_little(found: Effect, margin: float) -> Verdict:
@@ -42,18 +45,14 @@ def costs_little(found: Effect, margin: float) -> Verdict:
     low, high, seeds = found.low, found.high, found.seeds.values()
     if low is None or high is None or len(seeds) < FEWEST_SEEDS:
         return Verdict.UNCLEAR
-    if max(high, *seeds) < margin:
-        return Verdict.REPRODUCED
-    return Verdict.NOT if min(low, *seeds) > margin else Verdict.UNCLEAR
+    return decided(holds=max(high, *seeds) < margin, fails=min(low, *seeds) > margin)
 
 
 def judged(side: int) -> Verdict:
     """Of a claim that an effect lies above its null: 1 it does, -1 below, 0 not told."""
-    return {1: Verdict.REPRODUCED, -1: Verdict.NOT}.get(side, Verdict.UNCLEAR)
+    return decided(holds=side > 0, fails=side < 0)
 
 
 def worst(verdicts: Sequence[Verdict]) -> Verdict:
     """Of several: reproduced only if all are, not reproduced if any is not."""
-    if any(verdict is Verdict.NOT for verdict in verdicts):
-        return Verdict.NOT
-    return Verdict.UNCLEAR if any(verdict is Verdict.UNCLEAR for verdict in verdicts) else Verdict.REPRODUCED
+    return decided(holds=set(verdicts) <= {Verdict.REPRODUCED}, fails=Verdict.NOT in verdicts)

@@ -95,9 +95,11 @@ def _draw_losses(arm: Arm, panel: drawing.Panel) -> dict[str, End]:
 
 def _draw_training(axes: Axes, run: Run, *, named: bool) -> None:
     rows = [row for row in run.metrics if keys.TRAIN_NLL in row]
+    if not rows:
+        return
     tokens, losses = ([number(row[key]) for row in rows] for key in (keys.TOKENS, keys.TRAIN_NLL))
     axes.plot(tokens, losses, color=NEUTRAL, alpha=0.35, linewidth=0.8, zorder=0)
-    if rows and named:
+    if named:
         early = len(rows) // 5
         at = (tokens[early], min(losses[: early + 1]))
         drawing.note(axes, "training loss", at, (-4, -4), xycoords="data", ha="right", va="top")

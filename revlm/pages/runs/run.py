@@ -88,7 +88,8 @@ def read_run(folder: Path | str, *, finished: bool = True) -> Run:
 def _config(files: Folder) -> dict[str, Any]:
     # The run wrote it resolved: an interpolation from elsewhere stays the text it is.
     config = files.parse(CONFIG, lambda text: OmegaConf.to_container(OmegaConf.create(text), resolve=False))
-    if lost := sorted(set(OPTIONS) - set(flatten(config)), key=OPTIONS.index):
+    known = flatten(config)
+    if lost := [key for key in OPTIONS if key not in known]:
         raise files.damaged(CONFIG, f"no {', '.join(lost)}")
     return dict(config)
 

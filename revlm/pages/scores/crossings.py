@@ -21,10 +21,9 @@ READING = (
 def crossings_figure(run: ScoreRun) -> Figure:
     """Crossings of one model's run as dots with intervals, the corpus on top and domains from early to late."""
     domains = {name: run.crossing(name) for name in run.summary["by_domain"]}
-    known = [name for name in domains if domains[name].get("position") is not None]
-    ordered = sorted(known, key=lambda name: (domains[name]["position"], name)) + sorted(
-        domains.keys() - known
-    )
+    crossed = [name for name, found in domains.items() if found.get("position") is not None]
+    ordered = sorted(crossed, key=lambda name: (domains[name]["position"], name))
+    ordered += sorted(domains.keys() - crossed)
     rows = {"the whole corpus": run.crossing(None)} | {name: domains[name] for name in ordered}
     edge = float(max([found.get("window", 1) for found in rows.values()]))
     with mpl.rc_context(drawing.STYLE):

@@ -37,17 +37,10 @@ def write_scores(runs: Sequence[ScoreRun], left_out: Sequence[str], folder: Path
     """
     rows = [{"run": str(index)} | row for index, run in enumerate(runs, start=1) for row in _rows(run)]
     header = ["documents", "tokens", "forward", "reverse", "s", "curves cross at"]
-    whole = [
-        [row["run"], row["model"], row["data"], *cells(row, row["mean"], row["crossing"]), row["folder"]]
-        for row in rows
-        if "domain" not in row
-    ]
+    corpora, domains = ([row for row in rows if row["of"] == of] for of in ("corpus", "domain"))
+    whole = [[row["run"], row["model"], row["data"], *row["cells"], row["folder"]] for row in corpora]
     parts = ["## Scores", markdown(["run", "model", "data", *header, "folder"], whole), SCORE_NOTES]
-    if by_domain := [
-        [row["run"], row["domain"], *cells(row, row["mean"], row["crossing"])]
-        for row in rows
-        if "domain" in row
-    ]:
+    if by_domain := [[row["run"], row["domain"], *row["cells"]] for row in domains]:
         parts += ["## Scores by domain", markdown(["run", "domain", *header], by_domain)]
     written = page([*parts, *left_out_section(left_out)])
     write_atomically(folder / "scores.csv", csv_text(SCORE_COLUMNS, rows))
@@ -59,20 +52,15 @@ def write_selections(
     selections: Mapping[Path, Mapping[str, Any]], left_out: Sequence[str], folder: Path
 ) -> str:
     """Write selections.csv and selections.md, and return the latter, from each folder's selection.json."""
-    rows = [
-        {key: facts.get(key) for key in SELECTION_COLUMNS}
-        | {
-            "folder": path.as_posix(),
-            "mean_s": _mean_s(facts, "selected"),
-            "mean_s_all": _mean_s(facts, "all"),
-        }
-        for path, facts in selections.items()
-    ]
+    rows = []
+    for path, facts in selections.items():
+        mean, mean_all = (facts.get(which, {}).get("mean_s") for which in ("selected", "all"))
+        told = {"folder": path.as_posix(), "mean_s": mean, "mean_s_all": mean_all}
+        rows.append({key: facts.get(key) for key in SELECTION_COLUMNS} | told)
     header = ["rule", "by", "seed", "budget", "documents", "tokens", "mean s", "mean s of all", "folder"]
-    table = markdown(
-        header, [[_text(row[key]) for key in (*SELECTION_COLUMNS[1:], "folder")] for row in rows]
-    )
-    written = page(["## Selections", table, SELECTION_NOTES, *left_out_section(left_out)])
+    cells_of = [[_text(row[key]) for key in (*SELECTION_COLUMNS[1:], "folder")] for row in rows]
+    parts = ["## Selections", markdown(header, cells_of), SELECTION_NOTES]
+    written = page([*parts, *left_out_section(left_out)])
     write_atomically(folder / "selections.csv", csv_text(SELECTION_COLUMNS, rows))
     write_atomically(folder / "selections.md", written)
     return written
@@ -97,12 +85,8 @@ def _rows(run: ScoreRun) -> list[dict[str, Any]]:
 def _numbers(run: ScoreRun, domain: str | None, means: Mapping[str, Any], s: Effect) -> dict[str, Any]:
     kept = {key: means[key] for key in ("num_documents", "num_tokens", "nll_forward", "nll_reverse")}
     found = run.crossing(domain)
-    told = {"mean": s, "crossing": crossing_text(found) if found else ""}
+    told = {"cells": cells(means, s, crossing_text(found) if found else "")}
     return kept | {"s": s.value, "s_low": s.low, "s_high": s.high, "n": s.n} | crossing_columns(found) | told
-
-
-def _mean_s(facts: Mapping[str, Any], which: str) -> Any:
-    return facts.get(which, {}).get("mean_s")
 
 
 def _text(value: Any) -> str:
