@@ -20,6 +20,11 @@ FloatArray = npt.NDArray[np.float64]
 ALL, FIRST = "all", "first"
 
 
+def domain_label(domain: str) -> str:
+    """What tables over domains call one: a domain named all would be taken for the whole corpus."""
+    return f"{ALL} (domain)" if domain == ALL else domain
+
+
 @dataclass(frozen=True)
 class Curves:
     """Mean losses by direction (0 forward, 1 reverse) and position.

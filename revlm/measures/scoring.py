@@ -21,6 +21,7 @@ import torch
 
 from revlm.cache import default_cache
 from revlm.config import ModelSource
+from revlm.data.document import check_text
 from revlm.data.streams import RowBuilder
 from revlm.data.tokens import TokenIds, encode, plain_tokenizer
 from revlm.data.windows import Windows, cut_windows
@@ -197,7 +198,16 @@ class Scorer:
 
         Returns:
             num_tokens, nll_forward, nll_reverse and s; None for texts of fewer than two tokens.
+
+        Raises:
+            UserError: a row holds no text; names it.
         """
+        for row, text in enumerate(batch["text"]):
+            if not isinstance(text, str):
+                raise UserError(
+                    f"row {row} of the batch: text is {text!r}, not a string: filter such rows out first."
+                )
+            check_text(text, f"row {row} of the batch")
         ids = encode(self.tokenize, list(batch["text"]))
         long = np.flatnonzero(ids.lengths > 1)
         columns = np.full((3, len(ids)), None)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from revlm.measures.crossing import domain_label
 from revlm.scores.aligned import Join
 from revlm.scores.columns import Codes, FloatArray, Moments, as_numbers, read_batches
 from revlm.scores.table import SCHEMA, with_metadata, write_table
@@ -76,7 +77,9 @@ def table_means(table: Path) -> dict[str, Any]:
         tokens, forward, reverse, s = (as_numbers(batch[name]) for name in SUMMED[1:])
         sums = np.pad(sums, ((0, len(domains.names) - len(sums)), (0, 0)))
         np.add.at(sums, groups, np.stack([np.ones_like(s), tokens, forward * tokens, reverse * tokens, s], 1))
-    by_domain = {name: _mean(row) for name, row in sorted(zip(domains.names, sums, strict=True))}
+    by_domain = {
+        domain_label(name): _mean(row) for name, row in sorted(zip(domains.names, sums, strict=True))
+    }
     return _mean(sums.sum(axis=0)) | {"by_domain": by_domain}
 
 

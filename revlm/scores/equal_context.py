@@ -20,7 +20,7 @@ from revlm.cache import write_atomically
 from revlm.config import ContextsConfig
 from revlm.errors import UserError
 from revlm.markup import csv_text
-from revlm.measures.crossing import ALL
+from revlm.measures.crossing import ALL, domain_label
 from revlm.measures.sliding import ContextSums, Sliding, context_sums
 from revlm.models.language_model import arm_and_seed
 from revlm.progress import track
@@ -158,7 +158,9 @@ def context_means(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
         tokens, forward, reverse = (table[name].to_numpy() for name in columns[1:])
         sums = np.stack([forward * tokens, reverse * tokens, tokens], axis=1)
         whole.append(_row(ALL, context, sums))
-        by_domain += [_row(name, context, sums[domain == code]) for code, name in enumerate(codes.names)]
+        by_domain += [
+            _row(domain_label(name), context, sums[domain == code]) for code, name in enumerate(codes.names)
+        ]
     return whole, sorted(by_domain, key=itemgetter("domain"))
 
 

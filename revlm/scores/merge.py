@@ -19,7 +19,7 @@ from revlm.cache import write_atomically
 from revlm.config import CurvesConfig
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.crossing import ALL, FIRST, intersection
+from revlm.measures.crossing import ALL, FIRST, domain_label, intersection
 from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
 from revlm.measures.curves import PositionCurve
 from revlm.models.language_model import arm_and_seed
@@ -200,7 +200,8 @@ def _about(scores: ShardedScores) -> dict[str, Any]:
 def _write_curves(folder: Path, groups: Groups) -> dict[str, Any]:
     """Curves and crossings of everything, of each domain and of each language; their means."""
     everything = {ALL: groups.total(groups.groups)}
-    domains, languages = groups.by(0), groups.by(1)
+    domains = {domain_label(name): group for name, group in groups.by(0).items()}
+    languages = groups.by(1)
 
     def crossings(groups_by_name: dict[str, Group], windows: str = ALL) -> dict[str, Any]:
         return {

@@ -97,6 +97,19 @@ class DirectionalLM(L.LightningModule):
         """Refuse other data also where the module is used by hand."""
         self.check_directions(cast(Any, self.trainer).datamodule.directions)
 
+    def on_train_start(self) -> None:
+        """Say when the rate jumps: a schedule is made for a budget, and a continued run may have another."""
+        schedule = cast(Any, self.trainer.lr_scheduler_configs[0].scheduler)
+        had, step = schedule.get_last_lr()[-1], schedule.last_epoch
+        has = schedule.base_lrs[-1] * schedule.lr_lambdas[-1](step)
+        if self.trainer.is_global_zero and not math.isclose(had, has, rel_tol=0.01, abs_tol=1e-12):
+            print(
+                f"the learning rate goes from {had:.3g} to {has:.3g} at step {step}: "
+                f"optimizer.schedule={self.optimizer_config.schedule.value} is drawn over the whole budget, and "
+                "budget.tokens is another now. optimizer.schedule=wsd keeps its rate until the end.",
+                flush=True,
+            )
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a micro-batch: () nats, its share of the step's mean nll."""
         total = self.loss.sum_nll(batch["input_ids"], batch["labels"], batch["position_ids"])

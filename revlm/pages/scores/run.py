@@ -12,7 +12,7 @@ import numpy as np
 
 from revlm.direction import Direction
 from revlm.errors import UserError
-from revlm.measures.crossing import ALL
+from revlm.measures.crossing import ALL, domain_label
 from revlm.measures.curve_files import CURVES, INTERSECTION, MEANS
 from revlm.pages.files import Crossing, Curve, Folder
 from revlm.pages.text import crossing_text, table_text
@@ -22,6 +22,7 @@ from revlm.selection import RECORD
 from revlm.statistics.effect import Effect, t_interval
 
 MEND = "make it again"
+MOST_ROWS = 30  # domains on a terminal
 NEEDED = ("model", "num_documents", "num_tokens", "nll_forward", "nll_reverse", "s", "by_domain")
 
 
@@ -105,7 +106,7 @@ def mean_s(run: ScoreRun) -> tuple[Effect, dict[str, Effect]]:
         s = as_numbers(batch["s"])
         moments.add(domains.encode(batch["domain"]), s)
         everything.add(np.zeros(len(s), dtype=np.int64), s)
-    found = dict(zip(domains.names, _effects(moments), strict=False))
+    found = dict(zip(map(domain_label, domains.names), _effects(moments), strict=False))
     whole = _effects(everything) or [Effect(math.nan)]
     return whole[0], {name: found[name] for name in sorted(found) if name in run.summary["by_domain"]}
 
@@ -118,10 +119,16 @@ def _effects(moments: Moments) -> list[Effect]:
 def score_table(run: ScoreRun) -> str:
     """The end of a scoring run: both losses, s with its interval and the crossing, by domain."""
     whole, by_domain = mean_s(run)
+    sizes = {name: run.summary["by_domain"][name]["num_documents"] for name in by_domain}
+    largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:MOST_ROWS]
     rows = [
-        [name, *cells(run.summary["by_domain"][name], s, _crosses(run, name))]
-        for name, s in by_domain.items()
+        [name, *cells(run.summary["by_domain"][name], by_domain[name], _crosses(run, name))]
+        for name in sorted(largest)
     ]
+    if rest := sizes.keys() - set(largest):
+        tokens = sum(run.summary["by_domain"][name]["num_tokens"] for name in rest)
+        counts = [f"{sum(sizes[name] for name in rest):,}", f"{tokens:,}"]
+        rows.append([f"{len(rest):,} others, in {SUMMARY}", *counts, "", "", "", ""])
     rows.append(["the whole corpus", *cells(run.summary, whole, _crosses(run, None))])
     header = ["domain", "documents", "tokens", "forward", "reverse", "s [95%]", "curves cross at"]
     title = f"{run.summary['model']}: nats per token; s: mean over documents of forward - reverse (s > 0: reverse is easier)"
