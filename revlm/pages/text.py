@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from revlm.data.reading import told
 from revlm.markup import markdown
 
 
@@ -42,9 +43,10 @@ def skipped_text(summary: Mapping[str, Any]) -> str:
 def table_text(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], summary: Mapping[str, Any]
 ) -> str:
-    """The end of a run for the terminal: a table under its title, and what the run skipped."""
+    """The end of a run for the terminal: a table under its title, what the run skipped, what was not read."""
     skipped = skipped_text(summary)
-    return "\n".join([title, "", markdown(header, rows), *([f"Left out: {skipped}."] if skipped else [])])
+    left_out = [f"Left out: {skipped}."] if skipped else []
+    return "\n".join([title, "", markdown(header, rows), *left_out, *told(summary.get("read") or {})])
 
 
 def page(parts: Iterable[str]) -> str:

@@ -110,6 +110,7 @@ def write_summary(
         "num_train_documents": int((~data.store.held_out).sum()),
         "num_val_documents": data.val_streams[0].num_documents,
         "skipped": data.corpus.skipped | data.store.skipped,
+        "read": data.corpus.read,
         "language": config.data.language,
         "corpus_fingerprint": data.corpus.fingerprint,
         "versions": versions(),

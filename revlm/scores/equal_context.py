@@ -127,7 +127,7 @@ def compare_contexts(comparison: Comparison, folder: Path, facts: Mapping[str, A
         **about,
         **arm_and_seed(comparison.opened.scorer.models),
         "num_documents": len(comparison.opened.documents),
-        "skipped": comparison.opened.skipped,
+        **comparison.opened.left_out(),
         "contexts": [{key: row[key] for key in COLUMNS[1:]} for row in whole],
         "seconds": seconds,
         "tokens_per_second": comparison.num_read / seconds,

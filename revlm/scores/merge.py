@@ -183,7 +183,7 @@ def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
         losses = (batch.select(TOKENS_SCHEMA.names) for _, batch in scores.batches())
         write_table(folder / TOKENS, losses, with_metadata(TOKENS_SCHEMA, about))
     summary = about | arm_and_seed(scores.opened.scorer.models)
-    summary |= _write_curves(folder, groups) | {"skipped": scores.opened.skipped} | facts
+    summary |= _write_curves(folder, groups) | scores.opened.left_out() | facts
     write_atomically(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     shutil.rmtree(scores.folder, ignore_errors=True)
     return summary

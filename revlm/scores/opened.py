@@ -89,6 +89,10 @@ class Opened:
         reasons = self.corpus.skipped | self.store.skipped | short
         return {reason: count for reason, count in reasons.items() if count}
 
+    def left_out(self) -> dict[str, Any]:
+        """What was not read, for the record of a run: documents by reason, and what the corpus passed over."""
+        return {"skipped": self.skipped, "read": self.corpus.read}
+
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What the numbers follow from, as tables and summaries say it; all weights are hashed once."""

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from revlm.config import SelectConfig
 from revlm.data.files import COLUMNS
+from revlm.data.reading import told
 from revlm.scores.table import parquet_writer, with_metadata
 from revlm.selection.candidates import Candidates, Mask
 from revlm.selection.choice import domain_budgets
@@ -84,6 +85,7 @@ def record(
         "domains": _domains(config, candidates, chosen),
         "target": target,
         "corpus_fingerprint": scored.corpus.fingerprint,
+        "read": scored.corpus.read,
         "scores": {
             "tables": [str(path) for path in tables.paths],
             "left_out": [str(path) for path in tables.damaged],
@@ -122,7 +124,7 @@ def summary(facts: Mapping[str, Any]) -> str:
     lines = [
         f"{row[0]:<{widths[0]}}   {row[1]:>{widths[1]}}   {row[2]:>{widths[2]}}".rstrip() for row in table
     ]
-    return "\n".join([title, "", *lines, *_shortfalls(facts)])
+    return "\n".join([title, "", *lines, *_shortfalls(facts), *told(facts["read"])])
 
 
 def _shortfalls(facts: Mapping[str, Any]) -> list[str]:

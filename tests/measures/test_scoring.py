@@ -332,3 +332,12 @@ def test_special_tokens_in_text_stay_text(scorer):
     """A document that spells the begin token is not given one."""
     ids = encode(plain_tokenizer(scorer.models[FORWARD].tokenizer), ["a <|bos|> b"])
     assert scorer.layout.bos not in ids.ids
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "text is None"), (3, "text is 3"), ("a\ud83d", "lone surrogate")]
+)
+def test_a_row_without_a_text_is_named(scorer, text, said):
+    """`Dataset.map(scorer)` over a column with holes says which row, not what the tokenizer thinks of it."""
+    with pytest.raises(UserError, match=f"row 1 of the batch: {said}"):
+        scorer({"text": ["a text", text]})

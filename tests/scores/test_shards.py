@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from revlm.config import CorpusConfig, CurvesConfig, ScoreConfig
+from revlm.config import CorpusConfig, CurvesConfig, ScoreConfig, Source, Unreadable
 from revlm.data.tokens import tokenizer_fingerprint
 from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.document_scores import document_scores
 from revlm.models.backbone import export
+from revlm.pages.scores.run import read_score_run, score_table
 from revlm.scores.merge import merge
 from revlm.scores.shards import Job, ShardedScores, check_identity, score_shards, shard_bounds
 from revlm.scores.table import SCHEMA, metadata
@@ -258,3 +260,47 @@ def test_equal_rows_are_equal_bytes_however_batched(tmp_path):
     write_table(tmp_path / "b", [rows.slice(at, 7001) for at in range(0, 200_000, 7001)], schema)
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
     shutil.rmtree(tmp_path)
+
+
+def on_files(job, tmp_path, rows, **options):
+    """The job, reading rows of a table instead."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = CorpusConfig(source=Source.files, path=str(tmp_path / "data"), domain="domain", **options)
+    return replace(job, config=replace(job.config, data=data, min_tokens=2, curves=CurvesConfig(resamples=0)))
+
+
+def test_a_domain_called_all_is_not_the_corpus(job, tmp_path):
+    """Its rows stand beside those of the whole corpus, in curves, crossings, means and tables."""
+    texts = {"all": "first text of some words", "web": "another one, which is longer than the first one is"}
+    rows = [{"text": text, "domain": domain} for domain, text in texts.items()]
+    run = read_score_run(finish(on_files(job, tmp_path, rows)))
+    assert set(run.curves) == {"all", "all (domain)", "web"}
+    assert run.summary["by_domain"].keys() == {"all (domain)", "web"}
+    assert run.summary["num_documents"] == 2
+    assert run.crossing("all (domain)")["num_documents"] == 1
+    assert run.crossing(None)["num_documents"] == 2
+    assert "| all (domain) " in score_table(run)
+
+
+def test_what_was_passed_over_stands_in_the_record_and_at_the_end(job, tmp_path):
+    """Files and rows that were not scored are counted in score.json, and the command's last lines say so."""
+    rows = [{"text": "first text of some words", "domain": "a"}, {"text": None, "domain": "a"}]
+    job = on_files(job, tmp_path, rows, unreadable=Unreadable.skip)
+    (tmp_path / "data" / "README.md").write_text("a card")
+    run = read_score_run(finish(job))
+    read = run.summary["read"]
+    assert (read["files"], read["rows"], read["rows_left_out"]) == (1, 2, {"text is null": 1})
+    assert next(iter(read["passed_over"].values()))["first"] == ["README.md"]
+    assert "README.md" in score_table(run)
+    assert "left out 1 row, text is null" in score_table(run)
+
+
+def test_many_domains_fit_on_a_screen(job, tmp_path):
+    """The terminal shows the largest and counts the others; the files have all."""
+    rows = [{"text": f"text number {row} of this table", "domain": f"d{row % 120}"} for row in range(130)]
+    folder = finish(on_files(job, tmp_path, rows))
+    table = score_table(read_score_run(folder))
+    assert "90 others, in score.json" in table
+    assert len(table.splitlines()) < 40
+    assert len(json.loads((folder / "score.json").read_text())["by_domain"]) == 120

@@ -201,3 +201,12 @@ def test_a_folder_in_use_is_refused(tmp_path, revlm_command, cache_dir):
     assert (run.returncode, run.stderr.count("\n")) == (2, 1)
     assert "is in use by another process" in run.stderr
     assert not (folder / "config.yaml").exists()
+
+
+@pytest.mark.parametrize(("schedule", "said"), [("cosine", True), ("constant", False)])
+def test_a_rate_that_jumps_is_said_before_it_does(tmp_path, run_train, capsys, schedule, said):
+    """Twice the budget is another cosine: the rate of the step where the run goes on is higher than it was."""
+    folder = run_train(tmp_path / "run", *SMOKE, f"optimizer.schedule={schedule}")
+    capsys.readouterr()
+    run_train(folder, *SMOKE, f"optimizer.schedule={schedule}", "ckpt_path=last", "budget.tokens=20_000")
+    assert ("the learning rate goes from" in capsys.readouterr().out) == said

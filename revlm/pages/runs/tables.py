@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from revlm.data.reading import told
 from revlm.direction import Direction
 from revlm.markup import csv_text, markdown
 from revlm.measures.crossing import ALL, rule_text
@@ -62,7 +63,8 @@ def summary_table(run: Run) -> str:
     table.add_row("training tokens per second", "", "" if speed is None else f"{speed:,.0f}")
     out = io.StringIO()
     Console(file=out, width=100, color_system=None).print(table)
-    return "\n".join([title, *(line.rstrip() for line in out.getvalue().strip("\n").splitlines())])
+    lines = (line.rstrip() for line in out.getvalue().strip("\n").splitlines())
+    return "\n".join([title, *lines, *told(summary.get("read") or {})])
 
 
 def gap_text(summary: Mapping[str, Any]) -> str:
