@@ -31,8 +31,7 @@ class Caps:
                     f"data.{name}={value} keeps nothing: set it to 1 or more, or to null for all."
                 )
         if self.config.without_bytes_per_domain is not None:
-            first = CorpusConfig(max_bytes_per_domain=self.config.without_bytes_per_domain)
-            self.others = Caps(first)
+            self.others = Caps(CorpusConfig(max_bytes_per_domain=self.config.without_bytes_per_domain))
 
     @property
     def any(self) -> bool:
@@ -52,8 +51,7 @@ class Caps:
         if self.others is not None and self.others.admit(domain, size):
             return False
         per_domain, total = self.config.max_bytes_per_domain, self.config.max_bytes
-        giant = size > min(per_domain or size, total or size)
-        if giant or self.full or domain in self.full_domains:
+        if size > min(per_domain or size, total or size) or self.full or domain in self.full_domains:
             return False
         used = self.domain_bytes.get(domain, 0)
         if per_domain is not None and used + size > per_domain:

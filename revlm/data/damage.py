@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
@@ -79,42 +80,32 @@ def _with_units(text: str, pattern: re.Pattern[str], change: Callable[[list[str]
 def _shuffled(units: list[str], share: float, key: str) -> list[str]:
     """A share of the units, two or more, in another order among the places they hold."""
     count = max(2, math.ceil(share * len(units)))
-    ranks = np.argsort(hashes(key, len(units)), kind="stable")
-    places = np.sort(ranks[:count])
-    order = ranks[:count]
-    result = list(units)
-    for place, other in zip(places, order, strict=True):
-        result[place] = units[other]
-    return result
+    chosen = np.argsort(hashes(key, len(units)), kind="stable")[:count]
+    moved = dict(zip(np.sort(chosen).tolist(), chosen.tolist(), strict=True))
+    return [units[moved.get(place, place)] for place in range(len(units))]
 
 
 def _repeated(units: list[str], share: float, key: str) -> list[str]:
     """A share of the units, never the first, each replaced by what stands before it."""
-    if not units:
-        return units
-    count = math.ceil(share * (len(units) - 1))
+    ranks = np.argsort(hashes(key, len(units[1:])), kind="stable")
     result = list(units)
-    for place in np.sort(np.argsort(hashes(key, len(units) - 1), kind="stable")[:count]) + 1:
+    for place in np.sort(ranks[: math.ceil(share * len(ranks))]) + 1:
         result[place] = result[place - 1]
     return result
 
 
 def _misread(text: str, share: float, key: str) -> str:
     """Characters taken for others that look alike, with this probability; where none does, lost."""
-    swaps: dict[str, list[str]] = {}
-    for pair in LOOKALIKES:
-        one, other = pair.split()
-        swaps.setdefault(one, []).append(other)
-        swaps.setdefault(other, []).append(one)
+    swaps = defaultdict[str, list[str]](list)
+    for one, other in map(str.split, LOOKALIKES):
+        swaps[one].append(other)
+        swaps[other].append(one)
     drawn = hashes(key, 2 * len(text))
     hit = drawn[: len(text)] < share * 2.0**64
     result, place = [], 0
     while place < len(text):
         piece = text[place : place + 2] if hit[place] and text[place : place + 2] in swaps else text[place]
-        if hit[place] and not piece.isspace():
-            others = swaps.get(piece, [""])
-            result.append(others[int(drawn[len(text) + place]) % len(others)])
-        else:
-            result.append(piece)
+        others = swaps.get(piece, [""]) if hit[place] and not piece.isspace() else [piece]
+        result.append(others[int(drawn[len(text) + place]) % len(others)])
         place += len(piece)
     return "".join(result)

@@ -14,19 +14,12 @@ from transformers import PreTrainedTokenizerFast
 
 from revlm.cache import atomic_folder, digest
 from revlm.config import BudgetConfig, DataConfig, DirectionConfig, Packing, TokenizerConfig
-from revlm.data.corpus import Corpus, load_corpus
+from revlm.data import tokens
+from revlm.data.corpus import load_corpus
 from revlm.data.layout import Layout
 from revlm.data.order import document_hashes
 from revlm.data.split import split_mask
 from revlm.data.streams import Batch, EvalStream, Share, TrainStream
-from revlm.data.tokens import (
-    CODE_VERSION,
-    TokenStore,
-    add_tags,
-    build_store,
-    load_tokenizer,
-    train_bpe,
-)
 from revlm.data.units import checked_units
 from revlm.direction import Direction
 from revlm.errors import UserError
@@ -67,21 +60,18 @@ class TokenStreamDataModule(L.LightningDataModule):
     @property
     def directions(self) -> tuple[Direction, ...]:
         """Directions that training batches hold."""
-        shares = {
-            Direction.FORWARD: 1 - self.direction.reverse_ratio,
-            Direction.REVERSE: self.direction.reverse_ratio,
-        }
-        return tuple(direction for direction, share in shares.items() if share > 0)
+        shares = (1 - self.direction.reverse_ratio, self.direction.reverse_ratio)
+        return tuple(direction for direction, share in zip(Direction, shares, strict=True) if share > 0)
 
     def open(self) -> None:
         """Build or open corpus, tokenizer and token store."""
         if self.opened:
             return
-        self.corpus: Corpus = load_corpus(self.data, self.cache_dir)
+        self.corpus = load_corpus(self.data, self.cache_dir)
         held_out = self._held_out()
         self.tokenizer = self._tokenizer(held_out)
-        tags = add_tags(self.tokenizer) if self.direction.tag else {}
-        self.store: TokenStore = build_store(
+        tags = tokens.add_tags(self.tokenizer) if self.direction.tag else {}
+        self.store = tokens.build_store(
             self.corpus.dataset,
             held_out,
             self.tokenizer,
@@ -132,8 +122,8 @@ class TokenStreamDataModule(L.LightningDataModule):
     @property
     def num_steps(self) -> int:
         """Optimiser steps that the token budget pays for, a multiple of the number of validations."""
-        tokens = self.budget.tokens * (len(self.directions) if self.budget.per_direction else 1)
-        steps = tokens / (self.budget.batch_size * self.layout.row_length)
+        passes = len(self.directions) if self.budget.per_direction else 1
+        steps = self.budget.tokens * passes / self.tokens_per_step
         validations = self.budget.validations
         return max(1, round(steps / validations)) * validations
 
@@ -160,9 +150,7 @@ class TokenStreamDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Batches of the whole run; its state is the number of batches taken."""
-        return StatefulDataLoader(
-            self.train_stream, batch_size=None, shuffle=False, num_workers=self.data.num_workers
-        )
+        return StatefulDataLoader(self.train_stream, batch_size=None, num_workers=self.data.num_workers)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader a direction, in the order of `Direction`."""
@@ -173,28 +161,26 @@ class TokenStreamDataModule(L.LightningDataModule):
 
     def _held_out(self) -> npt.NDArray[np.bool_]:
         """The split, made once: it hashes every text."""
-        key = digest(CODE_VERSION, self.corpus.fingerprint, self.data.val_fraction)
+        key = digest(tokens.CODE_VERSION, self.corpus.fingerprint, self.data.val_fraction)
         folder = self.cache_dir / "splits" / key
         with atomic_folder(folder) as building:
             if building is not None:
-                mask = split_mask(self.corpus.dataset, self.data.val_fraction)
-                np.save(building / "held_out.npy", mask)
+                np.save(building / "held_out.npy", split_mask(self.corpus.dataset, self.data.val_fraction))
         loaded: npt.NDArray[np.bool_] = np.load(folder / "held_out.npy")
         return loaded
 
     def _tokenizer(self, held_out: npt.NDArray[np.bool_]) -> PreTrainedTokenizerFast:
-        if self.tokenizer_config.path:
-            return load_tokenizer(self.tokenizer_config.path)
-        if self.pretrained:
-            return load_tokenizer(self.pretrained)
-        split = digest(np.packbits(held_out).tobytes().hex())
         config = self.tokenizer_config
-        key = digest(CODE_VERSION, self.corpus.fingerprint, split, config.vocab_size, config.max_bytes)
+        if existing := config.path or self.pretrained:
+            return tokens.load_tokenizer(existing)
+        split = digest(np.packbits(held_out).tobytes().hex())
+        key = digest(tokens.CODE_VERSION, self.corpus.fingerprint, split, config.vocab_size, config.max_bytes)
         folder = self.cache_dir / "tokenizers" / key
         with atomic_folder(folder) as building:
             if building is not None:
-                train_bpe(self._training_texts(held_out), config.vocab_size).save_pretrained(building)
-        return load_tokenizer(str(folder))
+                bpe = tokens.train_bpe(self._training_texts(held_out), config.vocab_size)
+                bpe.save_pretrained(building)
+        return tokens.load_tokenizer(str(folder))
 
     def _training_texts(self, held_out: npt.NDArray[np.bool_]) -> Iterator[str]:
         """Texts of the training split, thinned by a hash of their ids to what the BPE may see."""

@@ -38,12 +38,7 @@ def keyed_hash(values: HashArray, *key: int) -> HashArray:
 
 
 def reversed_documents(
-    hashes: HashArray,
-    lengths: npt.NDArray[np.int64],
-    *,
-    ratio: float,
-    seed: int,
-    epoch: int,
+    hashes: HashArray, lengths: npt.NDArray[np.int64], *, ratio: float, seed: int, epoch: int
 ) -> npt.NDArray[np.bool_]:
     """Which documents are read in reverse in this epoch.
 
@@ -74,14 +69,11 @@ def interleave(num_forward: int, num_reverse: int, ratio: float) -> npt.NDArray[
     up; the rest of the other follows.
     """
     total = num_forward + num_reverse
-    steps = np.floor(np.arange(total + 1) * ratio)
-    is_reverse = np.diff(steps) > 0
-    reverse_slots = np.flatnonzero(is_reverse)[:num_reverse]
+    is_reverse = np.diff(np.floor(np.arange(total + 1) * ratio)) > 0
     forward_slots = np.flatnonzero(~is_reverse)[:num_forward]
-    order = np.full(total, -1, dtype=np.int64)
-    order[forward_slots] = np.arange(len(forward_slots))
-    order[reverse_slots] = num_forward + np.arange(len(reverse_slots))
-    rest = np.concatenate(
-        (np.arange(len(forward_slots), num_forward), num_forward + np.arange(len(reverse_slots), num_reverse))
-    )
-    return np.concatenate((order[order >= 0], rest))
+    reverse_slots = np.flatnonzero(is_reverse)[:num_reverse]
+    # Rows that find no slot stand behind all others.
+    slots = np.full(total, total, dtype=np.int64)
+    slots[: len(forward_slots)] = forward_slots
+    slots[num_forward : num_forward + len(reverse_slots)] = reverse_slots
+    return np.argsort(slots, kind="stable")

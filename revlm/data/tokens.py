@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -62,15 +62,15 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, pad_token=PAD)
 
 
-def load_tokenizer(path: str, gguf_file: str | None = None) -> PreTrainedTokenizerFast:
+def load_tokenizer(path: str) -> PreTrainedTokenizerFast:
     """A tokenizer from a hub id, a folder, or a GGUF file.
 
     Raises:
         UserError: it cannot be read, or is not a fast one.
     """
+    options: dict[str, str] = {}
     if path.endswith(".gguf"):
-        path, gguf_file = str(Path(path).parent), Path(path).name
-    options: dict[str, Any] = {"gguf_file": gguf_file} if gguf_file else {}
+        path, options["gguf_file"] = str(Path(path).parent), Path(path).name
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except Exception as error:
@@ -91,10 +91,10 @@ def begin_id(tokenizer: PreTrainedTokenizerFast) -> int:
     Raises:
         UserError: the tokenizer has neither.
     """
-    for token_id in (tokenizer.bos_token_id, tokenizer.eos_token_id):
-        if token_id is not None:
-            return int(token_id)
-    raise UserError("the tokenizer has neither a begin nor an end token: choose one that has.")
+    begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+    if begin is None:
+        raise UserError("the tokenizer has neither a begin nor an end token: choose one that has.")
+    return int(begin)
 
 
 def pad_id(tokenizer: PreTrainedTokenizerFast) -> int:
@@ -122,15 +122,13 @@ def unit_starts(tokenizer: PreTrainedTokenizerFast) -> tuple[npt.NDArray[np.bool
     Returns:
         two (V,) arrays.
     """
-    tokens = range(len(tokenizer))
+    tokens = list(range(len(tokenizer)))
     pieces = [tokenizer.decode([token]) for token in tokens]
+    begins_word = [piece[:1].isspace() for piece in pieces]
     # Decoders drop the leading space of a piece that marks it with an underline.
-    marks = [str(tokenizer.convert_ids_to_tokens(token))[:1] for token in tokens]
-    begins_word = np.array(
-        [piece[:1].isspace() or mark in WORD_MARKS for piece, mark in zip(pieces, marks, strict=True)]
-    )
-    ends_sentence = np.array([SENTENCE_END.search(piece) is not None for piece in pieces])
-    return begins_word, ends_sentence
+    marked = [str(token).startswith(WORD_MARKS) for token in tokenizer.convert_ids_to_tokens(tokens)]
+    ends_sentence = [SENTENCE_END.search(piece) is not None for piece in pieces]
+    return np.logical_or(begins_word, marked), np.array(ends_sentence)
 
 
 @dataclass(frozen=True)
@@ -148,13 +146,10 @@ class TokenIds:
     @classmethod
     def of(cls, documents: Iterable[npt.ArrayLike]) -> TokenIds:
         """The ids of each document, as int64 in memory."""
-        parts = [np.asarray(document, dtype=np.int64) for document in documents]
-        return TokenIds(
-            np.concatenate([np.empty(0, dtype=np.int64), *parts]), np.cumsum([0, *map(len, parts)])
-        )
+        parts = [np.empty(0, dtype=np.int64), *(np.asarray(ids, dtype=np.int64) for ids in documents)]
+        return TokenIds(np.concatenate(parts), np.cumsum([len(part) for part in parts]))
 
     def __len__(self) -> int:
-        """Number of documents."""
         return len(self.offsets) - 1
 
     def document(self, index: int) -> npt.NDArray[np.integer]:
@@ -204,8 +199,7 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
 
 def encode(core: Tokenizer, texts: list[str]) -> TokenIds:
     """Ids of some texts; see `plain_tokenizer`."""
-    encodings = core.encode_batch_fast(texts, add_special_tokens=False)
-    return TokenIds.of(encoding.ids for encoding in encodings)
+    return TokenIds.of(encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False))
 
 
 def build_store(
@@ -248,9 +242,7 @@ def _write_store(
         for batch in _batches(dataset):
             encodings = core.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
             documents = [np.asarray(encoding.ids, dtype=dtype) for encoding in encodings]
-            for ids in documents:
-                if len(ids) > 1:
-                    file.write(ids.tobytes())
+            file.writelines(ids.tobytes() for ids in documents if len(ids) > 1)
             lengths.append(np.array([len(ids) for ids in documents]))
             hashes.append(document_hashes(doc_id for doc_id, _ in batch))
             bar.update(len(batch))
@@ -273,7 +265,7 @@ def _write_store(
 def _open_store(folder: Path, key: str) -> TokenStore:
     meta = json.loads((folder / "store.json").read_text())
     with np.load(folder / "documents.npz") as arrays:
-        documents = {name: arrays[name] for name in ("offsets", "rows", "hashes", "held_out")}
+        documents = dict(arrays)
     ids = np.memmap(folder / "ids.bin", dtype=meta["dtype"], mode="r")
     if len(ids) != documents["offsets"][-1]:
         raise UserError(f"{folder} is damaged (a crash while it was written?): remove it and start again.")
@@ -282,8 +274,7 @@ def _open_store(folder: Path, key: str) -> TokenStore:
 
 def _batches(dataset: Dataset) -> Iterator[list[tuple[str, str]]]:
     """Documents in batches of a few megabytes of text, however long each is."""
-    batch: list[tuple[str, str]] = []
-    size = 0
+    batch, size = list[tuple[str, str]](), 0
     for chunk in dataset.select_columns(["doc_id", "text"]).iter(batch_size=256):
         for doc_id, text in zip(chunk["doc_id"], chunk["text"], strict=True):
             batch.append((doc_id, text))

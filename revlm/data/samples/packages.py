@@ -86,15 +86,14 @@ def zipped_csv(package: str, path: str) -> Iterator[dict[str, str]]:
             yield from csv.DictReader(io.TextIOWrapper(raw, encoding="utf-8", newline=""))
 
 
-def gzipped_text(package: str, path: str) -> Iterator[str]:
+def gzipped_lines(package: str, path: str) -> list[str]:
     """The lines of a gzipped text file of a package, without their ends and without a BOM."""
-    with gzip.open(package_path(package, path), "rt", encoding="utf-8-sig", newline="\n") as lines:
-        for line in lines:
-            yield line.rstrip("\n")
+    text = gzip.decompress(package_path(package, path).read_bytes()).decode("utf-8-sig")
+    return text.removesuffix("\n").split("\n")
 
 
 def unique(rows: Iterable[Row]) -> Iterator[Row]:
-    """Drop repeated texts, where a data set repeats a passage for each question asked of it."""
+    """The first row of each text; a data set may repeat a passage for each question asked of it."""
     seen: set[str] = set()
     for row in rows:
         if row.text not in seen:

