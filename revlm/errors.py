@@ -40,6 +40,11 @@ class UnreadableRowError(UserError):
         self.reason = reason
 
 
+def first_line(error: Exception) -> str:
+    """What a library's exception says, in one line; its type where it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def missing_extra(error: ModuleNotFoundError) -> UserError | None:
     """What to install for a module that is not there; None for modules that no extra brings."""
     module = (error.name or "").partition(".")[0]

@@ -56,9 +56,9 @@ class DirectionalScorer(PipelineStep):
         cache_dir: str | None = None,
     ) -> None:
         super().__init__()
-        self.model, self.reverse, self.options = model, reverse, options
-        self.window, self.batch_documents, self.batch_tokens = window, batch_documents, batch_tokens
-        self.threads, self.cache_dir = threads, cache_dir
+        self.models, self.batch_documents, self.threads = (model, reverse), batch_documents, threads
+        self.opening: dict[str, Any] = {"options": options, "window": window, "batch_tokens": batch_tokens}
+        self.cache_dir = Path(cache_dir) if cache_dir else None
 
     def run(self, data: DocumentsPipeline, rank: int = 0, world_size: int = 1) -> DocumentsPipeline:
         """Score what flows through, in batches, keeping its order."""
@@ -69,14 +69,7 @@ class DirectionalScorer(PipelineStep):
 
         if self.threads:
             torch.set_num_threads(self.threads)
-        scorer = Scorer.open(
-            self.model,
-            self.reverse,
-            options=self.options,
-            window=self.window,
-            batch_tokens=self.batch_tokens,
-            cache_dir=Path(self.cache_dir) if self.cache_dir else None,
-        )
+        scorer = Scorer.open(*self.models, **self.opening, cache_dir=self.cache_dir)
         for documents in batched(data, self.batch_documents):
             with self.track_time("batch"):
                 columns = scorer({"text": [document.text for document in documents]})

@@ -21,6 +21,7 @@ from datatrove.executor import LocalPipelineExecutor, RayPipelineExecutor, Slurm
 from datatrove.pipeline.base import PipelineStep
 from loguru import logger
 
+from revlm.cache import write_atomically
 from revlm.config import Executor, SlurmConfig
 from revlm.errors import UserError
 from revlm.scores.merge import merge
@@ -47,8 +48,7 @@ class ShardStep(PipelineStep):
             score_shards(self.job, self.shards[rank::world_size], self.threads)
         except UserError as error:
             # Executors wrap or swallow what a task raises; the command reads it from here.
-            _errors(self.job).mkdir(parents=True, exist_ok=True)
-            (_errors(self.job) / f"{rank:05d}.txt").write_text(str(error))
+            write_atomically(_errors(self.job) / f"{rank:05d}.txt", str(error))
 
 
 class MergeStep(PipelineStep):
@@ -170,11 +170,9 @@ def check_complete(scores: ShardedScores) -> None:
     Raises:
         UserError: a worker's own words, or which shard is missing.
     """
-    said = sorted(_errors(scores.job).glob("*.txt"))
-    if said:
+    if said := sorted(_errors(scores.job).glob("*.txt")):
         raise UserError(said[0].read_text())
-    missing = scores.missing()
-    if missing:
+    if missing := scores.missing():
         raise UserError(
             f"{len(missing)} of {len(scores)} shards are missing, {scores.path(missing[0])} among them: a worker was "
             f"killed (its log is in {scores.job.folder / 'workers'}); run the same command again to continue."

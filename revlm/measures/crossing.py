@@ -42,9 +42,8 @@ class Curves:
 
     def mean(self) -> FloatArray:
         """(2,) nats per token over all positions."""
-        total: FloatArray = np.where(self.count > 0, self.nll * self.count, 0.0).sum(axis=1)
-        mean: FloatArray = total / self.count.sum(axis=1)
-        return mean
+        total = np.where(self.count > 0, self.nll * self.count, 0.0).sum(axis=1)
+        return np.asarray(total / self.count.sum(axis=1))
 
     def interval(self, level: float = 0.95) -> FloatArray:
         """(2, 2, P): low and high of each curve; nan where nothing was counted."""

@@ -28,8 +28,7 @@ def bound_rows(curves: Curves) -> pd.DataFrame:
 
 def curves_csv(rows: pd.DataFrame) -> str:
     """Rows as CSV; losses keep six decimals, which is more than they carry."""
-    text: str = rows.to_csv(index=False, float_format="%.6f", lineterminator="\n")
-    return text
+    return str(rows.to_csv(index=False, float_format="%.6f", lineterminator="\n"))
 
 
 def _rows(curves: Curves, **columns: np.ndarray) -> pd.DataFrame:

@@ -23,9 +23,8 @@ def document_scores(losses: TokenLosses, num_bytes: Sequence[int], rule: CurvesC
     """
     sums, counts = losses.sums(), losses.counts()
     forward, reverse = sums / counts
-    rest = losses.counts(first=False)
     with np.errstate(invalid="ignore", divide="ignore"):
-        without = losses.sums(first=False) / rest
+        without = losses.sums(first=False) / losses.counts(first=False)
     s_without = without[0] - without[1]
     bits = sums / math.log(2) / np.asarray(num_bytes, dtype=np.float64)
     return {

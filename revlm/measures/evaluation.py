@@ -36,6 +36,7 @@ DIRECTIONS = {
     QuestionReading.reverse: (Direction.REVERSE,),
     QuestionReading.combined: tuple(Direction),
 }
+SEEDS = ("random_seed", "numpy_random_seed", "torch_random_seed", "fewshot_random_seed")
 
 
 class DirectionalHFLM(HFLM):
@@ -116,10 +117,7 @@ class DirectionalHFLM(HFLM):
             )
 
     def _loglikelihood_tokens(
-        self,
-        requests: list[Request],
-        disable_tqdm: bool = False,
-        override_bs: int | None = None,
+        self, requests: list[Request], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[Answer]:
         """Log-likelihood, and whether the scored part is the greedy one, of requests that are token ids."""
         if any(strings is None for strings, _, _ in requests):
@@ -198,8 +196,7 @@ class DirectionalHFLM(HFLM):
         return context[added:] if added and context[:added] == self._added else context
 
     def _turned(self, ids: list[int]) -> list[int]:
-        turned: list[int] = self.layout.orient(np.asarray(ids, dtype=np.int64), Direction.REVERSE).tolist()
-        return turned
+        return list(self.layout.orient(np.asarray(ids, dtype=np.int64), Direction.REVERSE).tolist())
 
 
 class _Progress(CacheHook):
@@ -231,14 +228,7 @@ class Evaluation:
 def evaluate_model(
     lm: LanguageModel, tasks: Sequence[Task | Group], reading: QuestionReading, options: EvaluateConfig
 ) -> Evaluation:
-    """One model in one direction over some tasks.
-
-    Args:
-        lm: the model.
-        tasks: from `load_tasks`, for this direction.
-        reading: the direction.
-        options: limit, few-shot examples, batch size, seeds, resamples, weight.
-    """
+    """One model in one direction over the tasks that `load_tasks` made for it."""
     adapter = DirectionalHFLM(lm, reading, weight=options.direction.weight, batch_size=options.batch_size)
     with _no_commit_of_the_working_folder():
         results = lm_eval.simple_evaluate(
@@ -249,10 +239,7 @@ def evaluate_model(
             batch_size=options.batch_size,
             limit=options.limit,
             bootstrap_iters=options.bootstrap,
-            random_seed=options.seed,
-            numpy_random_seed=options.seed,
-            torch_random_seed=options.seed,
-            fewshot_random_seed=options.seed,
+            **dict.fromkeys(SEEDS, options.seed),
         )
     logged = results.pop("samples")
     return Evaluation(

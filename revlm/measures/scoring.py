@@ -51,21 +51,18 @@ class TokenLosses:
     position: npt.NDArray[np.int32]
 
     def __len__(self) -> int:
-        """Number of documents."""
         return len(self.offsets) - 1
 
     def sums(self, *, first: bool = True) -> FloatArray:
         """(2, D) summed nats; without the tokens that nothing stands before unless `first`."""
         kept = self.nll if first else np.where(self.position > 0, self.nll, 0)
         # reduceat would take an empty document for its neighbour's first token; there is none here.
-        sums: FloatArray = np.add.reduceat(kept, self.offsets[:-1], axis=1, dtype=np.float64)
-        return sums
+        return np.asarray(np.add.reduceat(kept, self.offsets[:-1], axis=1, dtype=np.float64))
 
     def counts(self, *, first: bool = True) -> npt.NDArray[np.int64]:
         """(2, D) tokens behind `sums`."""
         kept = np.ones_like(self.position) if first else (self.position > 0).astype(np.int32)
-        counts: npt.NDArray[np.int64] = np.add.reduceat(kept, self.offsets[:-1], axis=1, dtype=np.int64)
-        return counts
+        return np.asarray(np.add.reduceat(kept, self.offsets[:-1], axis=1, dtype=np.int64))
 
 
 @dataclass(frozen=True)
@@ -104,7 +101,8 @@ class Scorer:
         self.losses = {direction: TokenLoss(model.model) for direction, model in models.items()}
         if forward is reverse:
             self.losses[Direction.REVERSE] = self.losses[Direction.FORWARD]
-        on_cpu = forward.model.device.type == "cpu"
+        self.device = torch.device(forward.model.device)
+        on_cpu = self.device.type == "cpu"
         self.batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS)
         self.tokenize = plain_tokenizer(forward.tokenizer)
 
@@ -172,11 +170,10 @@ class Scorer:
         def read(batch: WindowBatch) -> npt.NDArray[np.floating]:
             width = self.layout.prefix + int(windows.length[[item for _, item in batch.rows]].max())
             tensors = builder.batch([(direction, [item]) for direction, item in batch.rows], 0)
-            ids, labels = (tensors[name][:, :width].to(self._device()) for name in ("input_ids", "labels"))
+            ids, labels = (tensors[name][:, :width].to(self.device) for name in ("input_ids", "labels"))
             # inference_mode holds for one thread only.
             with torch.inference_mode():
-                losses: npt.NDArray[np.floating] = batch.loss.token_nll(ids, labels).cpu().numpy()
-            return losses
+                return np.asarray(batch.loss.token_nll(ids, labels).cpu().numpy())
 
         for batch, losses in self._read_all(read, list(self._batches(windows))):
             for (direction, item), row in zip(batch.rows, losses, strict=True):
@@ -228,7 +225,7 @@ class Scorer:
         """
         threads = torch.get_num_threads()
         replayed = any(loss.replayed for loss in self.losses.values())
-        on_cpu = self._device().type == "cpu"
+        on_cpu = self.device.type == "cpu"
         # Replaying a model's head borrows its body, which other threads would miss.
         size = threads if on_cpu and not replayed else 1
         alone = partial(torch.set_num_threads, 1 if on_cpu else threads)
@@ -254,9 +251,6 @@ class Scorer:
                 rows = [(direction, item) for direction in directions for item in items]
                 yield WindowBatch(self.losses[directions[0]], rows)
                 at += size
-
-    def _device(self) -> torch.device:
-        return torch.device(self.models[Direction.FORWARD].model.device)
 
 
 def _check_pair(forward: LanguageModel, reverse: LanguageModel) -> None:

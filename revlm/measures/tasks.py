@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 
 from revlm.config import QuestionReading
 from revlm.data.question_sets import BENCHMARKS, Question, own_questions
-from revlm.errors import UserError
+from revlm.errors import UserError, first_line
 
 # lm-eval's own task where ours has the same name: lm_eval:mmlu.
 STOCK = "lm_eval:"
@@ -113,17 +113,11 @@ def load_tasks(names: Sequence[str], reading: QuestionReading) -> list[Task | Gr
 def offline_task(
     name: str, origin: str, questions: list[Question], prompt: Prompt, reading: QuestionReading
 ) -> ConfigurableTask:
-    """A multiple-choice task over questions that are at hand.
+    """A multiple-choice task over questions that are at hand, in the order in which `limit` takes them.
 
-    Few-shot examples come from the same questions, never the one that is asked.
-
-    Args:
-        name: of the task.
-        origin: where the questions are from, for the results.
-        questions: in the order in which `limit` takes them.
-        prompt: how they are put.
-        reading: acc_norm divides by the answer's length, which is only scored forward.
+    Few-shot examples come from the same questions, never the one that is asked. The results name their origin.
     """
+    # acc_norm divides by the answer's length, which is only scored forward.
     metrics = ["acc", "acc_norm"] if prompt.length_norm and reading is QuestionReading.forward else ["acc"]
     return ConfigurableTask(
         config={
@@ -157,9 +151,8 @@ def _stock(name: str, manager: TaskManager) -> list[Task | Group]:
         loaded = manager.load([name])
     except Exception as error:
         # Each library says in its own way that it cannot reach the hub.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"the questions of lm-eval's task {name} could not be fetched ({reason}): "
+            f"the questions of lm-eval's task {name} could not be fetched ({first_line(error)}): "
             f"try again with a network, or use an offline task: {', '.join(BENCHMARKS)}."
         ) from error
     return list(loaded["groups"].values())[:1] or list(loaded["tasks"].values())

@@ -16,7 +16,7 @@ from transformers.utils import logging as transformers_logging
 from revlm.cache import atomic_folder, digest, file_hash, replacing_folder
 from revlm.config import InitConfig, ModelConfig
 from revlm.data.tokens import begin_id, load_tokenizer, num_ids, pad_id
-from revlm.errors import UserError
+from revlm.errors import UserError, first_line
 from revlm.models import FACTS
 from revlm.models.nll import context_of, vocabulary_of
 
@@ -52,13 +52,11 @@ def from_config(config: ModelConfig, tokenizer: PreTrainedTokenizerFast, row_len
         raise
     except Exception as error:
         # Architectures refuse options in their own ways: asserts, divisions by zero, validators.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"model.type={config.type} with model.config={config.config} makes no model ({reason}): "
+            f"model.type={config.type} with model.config={config.config} makes no model ({first_line(error)}): "
             "name a causal transformers model type and options it knows."
         ) from error
-    if (size := vocabulary_of(model)) < num_ids(tokenizer):
-        raise UserError(_vocabulary_message(num_ids(tokenizer), size))
+    _check_vocabulary(num_ids(tokenizer), vocabulary_of(model))
     _check_context(model, row_length)
     return cast(PreTrainedModel, model)
 
@@ -152,10 +150,9 @@ def from_pretrained(source: str, row_length: int, *, dtype: torch.dtype = torch.
 
 def unreadable(source: str, error: Exception) -> str:
     """What to say when transformers finds no model in `source`."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
     return (
-        f"no model could be read from {source} ({reason}): name a folder such as runs/.../model or a hub id, "
-        "or choose model=smollm2."
+        f"no model could be read from {source} ({first_line(error)}): name a folder such as runs/.../model or a hub "
+        "id, or choose model=smollm2."
     )
 
 
@@ -166,8 +163,7 @@ def fit_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, n
         UserError: ids beyond the vocabulary.
     """
     size, wanted = vocabulary_of(model), num_ids(tokenizer)
-    if wanted - num_tags > size:
-        raise UserError(_vocabulary_message(wanted - num_tags, size))
+    _check_vocabulary(wanted - num_tags, size)
     if wanted > size:
         model.resize_token_embeddings(wanted)
 
@@ -180,14 +176,9 @@ def export(
     *,
     weights: dict[str, Tensor] | None = None,
 ) -> None:
-    """Write safetensors, tokenizer and revlm.json; the folder appears whole or not at all.
+    """Write safetensors, tokenizer, and metadata as revlm.json; the folder appears whole or not at all.
 
-    Args:
-        model: to write.
-        tokenizer: the model's.
-        folder: replaced if it is there.
-        metadata: for revlm.json.
-        weights: to write in place of the model's own, which may be shards.
+    A folder that is there is replaced. `weights` are written in place of the model's own, which may be shards.
     """
     transformers_logging.disable_progress_bar()
     # Off in training, where it would let packed windows see each other; plain generation wants it.
@@ -201,11 +192,12 @@ def export(
         model.config.use_cache = False
 
 
-def _vocabulary_message(tokens: int, size: int) -> str:
-    return (
-        f"the tokenizer has {tokens} ids, the model knows {size}: "
-        "use the model's own tokenizer (tokenizer.path=null) or a model with a larger vocabulary."
-    )
+def _check_vocabulary(tokens: int, size: int) -> None:
+    if tokens > size:
+        raise UserError(
+            f"the tokenizer has {tokens} ids, the model knows {size}: "
+            "use the model's own tokenizer (tokenizer.path=null) or a model with a larger vocabulary."
+        )
 
 
 def _gguf_path(source: str, gguf_file: str | None) -> Path | None:

@@ -6,20 +6,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import (
-    GenerationConfig,
-    LogitsProcessor,
-    LogitsProcessorList,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    TemperatureLogitsWarper,
-    TopPLogitsWarper,
-)
+from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.generation import logits_process as logits
 
 from revlm.data.layout import Layout
 from revlm.data.tokens import encode, plain_tokenizer
@@ -60,19 +54,11 @@ def generate(
     direction: Direction,
     **options: Any,
 ) -> list[Passage]:
-    """What a model writes to each prompt; see `generate_ids`.
+    """What a model writes to each prompt, if there are any; see `generate_ids` for the options.
 
     Prompts are tokenised, then oriented, and ids are decoded in text order only: pieces of a
     character mean nothing backwards. A prompt stands in its passage as it was given, and text that
     spells a special token stays text.
-
-    Args:
-        model: causal LM.
-        tokenizer: the model's.
-        layout: the model's.
-        prompts: may be empty.
-        direction: in which the model writes.
-        options: of `generate_ids`.
     """
     ids = encode(plain_tokenizer(tokenizer), list(prompts))
     given = [ids.document(index) for index in range(len(ids))]
@@ -135,7 +121,7 @@ def generate_ids(
     return [layout.orient(_until(written[index], end), direction) for index in range(len(rows))]
 
 
-class RowNoise(LogitsProcessor):
+class RowNoise(logits.LogitsProcessor):
     """Gumbel noise for each row from a generator of its own.
 
     The largest of scores + Gumbel noise is a draw from softmax(scores), so greedy search over
@@ -146,7 +132,6 @@ class RowNoise(LogitsProcessor):
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:  # noqa: ARG002 -- transformers' order
-        """Scores (B, V) of the next token with noise."""
         size = scores.shape[-1]
         waits = torch.stack([torch.empty(size).exponential_(generator=g) for g in self.generators])
         # Minus the logarithm of an exponential variable is a Gumbel variable.
@@ -172,23 +157,19 @@ def _batches(rows: Sequence[list[int]], size: int) -> Iterator[list[int]]:
         yield order[start : start + size]
 
 
-def _choice(
-    rows: Sequence[list[int]], seeds: Sequence[int], temperature: float, top_p: float
-) -> LogitsProcessorList:
+def _choice(rows: Sequence[list[int]], seeds: Sequence[int], temperature: float, top_p: float) -> list[Any]:
     """What turns scores into a choice of the largest: nothing when greedy."""
     if temperature == 0:
-        return LogitsProcessorList()
+        return []
     # The row is part of the seed: other prompts under the same seed have draws of their own.
-    keys = [
-        hashlib.blake2b(f"{seed} {row}".encode(), digest_size=7).digest()
-        for row, seed in zip(rows, seeds, strict=True)
-    ]
+    named = [f"{seed} {row}".encode() for row, seed in zip(rows, seeds, strict=True)]
+    keys = [hashlib.blake2b(name, digest_size=7).digest() for name in named]
     noise = RowNoise([int.from_bytes(key, "little") for key in keys])
-    return LogitsProcessorList([TemperatureLogitsWarper(temperature), TopPLogitsWarper(top_p), noise])
+    return [logits.TemperatureLogitsWarper(temperature), logits.TopPLogitsWarper(top_p), noise]
 
 
 def _continue(
-    model: PreTrainedModel, rows: Sequence[list[int]], options: GenerationConfig, choice: LogitsProcessorList
+    model: PreTrainedModel, rows: Sequence[list[int]], options: GenerationConfig, choice: list[Any]
 ) -> list[IntArray]:
     """Ids that follow each row: padding stands on the left, where no token looks at it."""
     width = max(map(len, rows))
@@ -199,7 +180,7 @@ def _continue(
         ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=options,
-        logits_processor=choice,
+        logits_processor=logits.LogitsProcessorList(choice),
     )
     return list(out[:, width:].cpu().numpy())
 
@@ -244,17 +225,9 @@ def _decode_beside(
     tokenizer: PreTrainedTokenizerFast, new: IntArray, given: IntArray, prompt: str, direction: Direction
 ) -> str:
     """The text of new ids where they stand: decoders treat the beginning of a text in their own ways."""
-
-    def decode(ids: IntArray) -> str:
-        return str(
-            tokenizer.decode(ids.tolist(), skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        )
-
+    decode = partial(tokenizer.decode, skip_special_tokens=True, clean_up_tokenization_spaces=False)
     forward = direction is Direction.FORWARD
-    whole = decode(np.concatenate((given, new) if forward else (new, given)))
-    if forward and whole.startswith(prompt):
-        return whole[len(prompt) :]
-    if not forward and whole.endswith(prompt):
-        return whole[: len(whole) - len(prompt)]
-    # The tokenizer does not give the prompt back, or the two ran together: what is new alone.
-    return decode(new)
+    whole = str(decode(np.concatenate((given, new) if forward else (new, given))))
+    beside = whole.removeprefix(prompt) if forward else whole.removesuffix(prompt)
+    # Else the tokenizer does not give the prompt back, or the two ran together: what is new alone.
+    return beside if len(beside) + len(prompt) == len(whole) else str(decode(new))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from revlm.data.layout import Layout
 from revlm.data.tokens import TAGS, load_tokenizer, tokenizer_fingerprint
 from revlm.data.units import units_of
 from revlm.direction import Direction
-from revlm.errors import UserError
+from revlm.errors import UserError, first_line
 from revlm.models import FACTS, backbone, generation
 from revlm.models.nll import context_of, is_causal
 
@@ -86,15 +87,8 @@ class LanguageModel:
         """
         if not allow:
             self.check_direction(direction)
-        return generation.generate(
-            self.model,
-            self.tokenizer,
-            self.layout,
-            prompts,
-            direction=direction,
-            num_tokens=num_tokens,
-            **options,
-        )
+        options |= {"direction": direction, "num_tokens": num_tokens}
+        return generation.generate(self.model, self.tokenizer, self.layout, prompts, **options)
 
     def check_direction(self, direction: Direction) -> None:
         """Refuse a direction that the model was not trained in.
@@ -145,7 +139,8 @@ def open_model(source: str, options: ModelSource, cache_dir: Path, *, window: in
     _check_tokenizer(tokenizer, folder, facts, options)
     layout = _layout(tokenizer, facts, window or facts.get("window"), folder)
     transformers_logging.disable_progress_bar()
-    device, dtype = _device(options.device), _dtype(options)
+    device = _device(options.device)
+    dtype = _dtype(options.precision, device)
     model = backbone.from_pretrained(folder, layout.row_length, dtype=dtype).to(device).eval()
     backbone.fit_vocabulary(model, tokenizer, num_tags=0)
     if not is_causal(model):
@@ -158,10 +153,7 @@ def model_name(source: str, facts: Mapping[str, Any] | None = None) -> str:
     """A short name for tables and folders: `<arm>_<seed>` of a model that says them, wherever it lies.
 
     Of another model, and of one that was exported before 0.2: a run's experiment and id, or a folder's or hub id's end.
-
-    Args:
-        source: of the model.
-        facts: its revlm.json; None: read it.
+    Facts are what its revlm.json says, which is read where they are not given.
     """
     facts = _facts(source) if facts is None else facts
     return f"{facts['arm']}_{facts['seed']}".replace("/", "_") if "arm" in facts else _place(source)
@@ -173,11 +165,9 @@ def model_names(sources: Sequence[str]) -> list[str]:
     Raises:
         UserError: two of them cannot be told apart.
     """
-    names = [model_name(source) for source in sources]
-    names = [
-        name if names.count(name) == 1 else _place(source)
-        for name, source in zip(names, sources, strict=True)
-    ]
+    own = [model_name(source) for source in sources]
+    pairs = zip(own, sources, strict=True)
+    names = [name if own.count(name) == 1 else _place(source) for name, source in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"model=[{','.join(sources)}] names {twice[0]} twice: give each model once.")
     return names
@@ -231,10 +221,8 @@ def _check_tokenizer(
     """Refuse another tokenizer than the model's: its ids would mean other pieces of text."""
     expected = facts.get("tokenizer_fingerprint")
     if expected is None and options.tokenizer:
-        try:
+        with suppress(UserError):
             expected = tokenizer_fingerprint(load_tokenizer(folder))
-        except UserError:
-            return
     found = tokenizer_fingerprint(tokenizer)
     if expected not in (None, found):
         raise UserError(
@@ -280,17 +268,15 @@ def _device(name: str) -> torch.device:
     try:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
         raise UserError(
-            f"model.device={name} is not to be had here ({reason}): set model.device=cpu."
+            f"model.device={name} is not to be had here ({first_line(error)}): set model.device=cpu."
         ) from error
 
 
-def _dtype(options: ModelSource) -> torch.dtype:
+def _dtype(precision: str, device: torch.device) -> torch.dtype:
     dtypes = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-    if options.precision == "auto":
-        on_gpu = _device(options.device).type == "cuda"
-        return torch.bfloat16 if on_gpu and torch.cuda.is_bf16_supported() else torch.float32
-    if options.precision not in dtypes:
-        raise UserError(f"model.precision={options.precision}: choose one of auto, {', '.join(dtypes)}.")
-    return dtypes[options.precision]
+    if precision == "auto":
+        precision = "bfloat16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "float32"
+    if precision not in dtypes:
+        raise UserError(f"model.precision={precision}: choose one of auto, {', '.join(dtypes)}.")
+    return dtypes[precision]

@@ -60,11 +60,10 @@ class TokenLoss:
         """
         states, targets = self._predictions(input_ids, labels, position_ids)
         dtype = torch.promote_types(states.dtype, torch.float32)
+        chunks = zip(torch.split(states, self.chunk), torch.split(targets, self.chunk), strict=True)
         losses = [
             F.cross_entropy(self._logits(chunk).to(dtype), wanted, reduction="none")
-            for chunk, wanted in zip(
-                torch.split(states, self.chunk), torch.split(targets, self.chunk), strict=True
-            )
+            for chunk, wanted in chunks
         ]
         nll = torch.zeros(labels.shape, dtype=dtype, device=labels.device)
         nll[:, 1:][labels[:, 1:] != IGNORE] = torch.cat(losses)

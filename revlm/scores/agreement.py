@@ -120,11 +120,7 @@ def write_agreement(tables: Mapping[str, Path], folder: Path) -> str:
 
 
 def gather(folders: Mapping[str, Path], folder: Path) -> str:
-    """Several models' finished scoring runs as one: the combined table, agreement, the summary last.
-
-    Args:
-        folders: model -> folder of its run.
-        folder: to write to.
+    """Several models' finished scoring runs as one in a folder: the combined table, agreement, the summary last.
 
     Returns:
         The page on agreement.

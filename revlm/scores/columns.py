@@ -38,8 +38,7 @@ class Codes:
         """(n,) numbers of strings; null counts as the empty string."""
         encoded = values.cast(pa.string()).fill_null("").dictionary_encode()
         codes = [self.known.setdefault(name, len(self.known)) for name in encoded.dictionary.to_pylist()]
-        numbers: IntArray = np.asarray(codes, dtype=np.int64)[encoded.indices.to_numpy()]
-        return numbers
+        return np.asarray(np.array(codes, dtype=np.int64)[encoded.indices.to_numpy()])
 
 
 class Moments:
@@ -179,8 +178,7 @@ def _damage_named(path: Path) -> Iterator[None]:
 
 def as_numbers(values: pa.Array) -> FloatArray:
     """(n,) float64, null as nan."""
-    numbers: FloatArray = values.cast(pa.float64()).to_numpy(zero_copy_only=False)
-    return numbers
+    return np.asarray(values.cast(pa.float64()).to_numpy(zero_copy_only=False))
 
 
 def below(doc_ids: pa.Array, share: float) -> npt.NDArray[np.bool_]:

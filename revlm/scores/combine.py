@@ -94,9 +94,7 @@ def _mean(sums: FloatArray) -> dict[str, Any]:
     }
 
 
-def _combined(
-    batches: Sequence[pa.RecordBatch], domains: Codes, moments: Sequence[Moments]
-) -> pa.RecordBatch:
+def _combined(batches: Sequence[pa.RecordBatch], domains: Codes, moments: list[Moments]) -> pa.RecordBatch:
     """Rows of the combined table out of the same rows of every model's."""
     groups = domains.encode(batches[0]["domain"])
     read = {name: [as_numbers(batch[name]) for batch in batches] for name in (*AVERAGED, "intersection")}
@@ -120,5 +118,4 @@ def _spread(values: FloatArray) -> FloatArray:
     """(n,) sample standard deviation over models (M, n); nan for one model."""
     if len(values) == 1:
         return np.full(values.shape[1], np.nan)
-    spread: FloatArray = values.std(axis=0, ddof=1)
-    return spread
+    return np.asarray(values.std(axis=0, ddof=1))

@@ -103,10 +103,8 @@ def confound_panel(columns: Columns) -> list[Confound]:
     for name, values in columns.numbers.items():
         if name != S:
             given = _given(columns, name), list(columns.categories.values())
-            plain, partial = (
-                correlations.correlation(values, s),
-                correlations.partial_correlation(values, s, *given),
-            )
+            plain = correlations.correlation(values, s)
+            partial = correlations.partial_correlation(values, s, *given)
             within = correlations.pooled_correlation(values, s, domain)
             rows.append(Confound(name, category=False, plain=plain, partial=partial, within_domain=within))
     for name, codes in columns.categories.items():
@@ -119,15 +117,7 @@ def confound_panel(columns: Columns) -> list[Confound]:
 
 
 def write_confounds(folder: Path, *, limit: int = MAX_ROWS) -> list[Confound]:
-    """Write confounds.csv, one row a number, and confounds.md into the folder of a scoring run.
-
-    Args:
-        folder: of the run, with its score table.
-        limit: see `read_confounds`.
-
-    Raises:
-        UserError: no score table, or it lacks a column.
-    """
+    """Write confounds.csv, one row a number, and confounds.md into a scoring run's folder; see `read_confounds`."""
     columns = read_confounds(folder / SCORES, limit=limit)
     rows = confound_panel(columns)
     flat = [

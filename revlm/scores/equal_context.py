@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 from pyarrow import parquet
 
@@ -24,7 +23,7 @@ from revlm.measures.crossing import ALL, domain_label
 from revlm.measures.sliding import ContextSums, Sliding, context_sums
 from revlm.models.language_model import arm_and_seed
 from revlm.progress import track
-from revlm.scores.columns import Codes
+from revlm.scores.columns import Codes, FloatArray, IntArray
 from revlm.scores.opened import Opened
 from revlm.scores.shards import shard_bounds
 from revlm.scores.table import CONTEXTS, CONTEXTS_SUMMARY, with_metadata, write_table
@@ -103,10 +102,7 @@ class Comparison:
 def compare_contexts(comparison: Comparison, folder: Path, facts: Mapping[str, Any]) -> bool:
     """Write contexts.parquet, contexts.csv and, last, contexts.json; a finished folder is left as it is.
 
-    Args:
-        comparison: what to read.
-        folder: to write to.
-        facts: for the summary: options, versions and the like.
+    The summary holds the facts as well: options, versions and the like.
 
     Returns:
         Whether there was anything to do.
@@ -164,7 +160,7 @@ def context_means(path: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]
     return whole, sorted(by_domain, key=itemgetter("domain"))
 
 
-def _row(domain: str, context: int, sums: npt.NDArray[np.float64]) -> dict[str, Any]:
+def _row(domain: str, context: int, sums: FloatArray) -> dict[str, Any]:
     """A row from (n, 3) documents' summed nats forward and in reverse, and tokens."""
     forward, reverse, tokens = sums.sum(axis=0).tolist()
     effect = ratio_effect(np.stack([sums[:, 0] - sums[:, 1], sums[:, 2]], axis=1))
@@ -181,9 +177,7 @@ def _row(domain: str, context: int, sums: npt.NDArray[np.float64]) -> dict[str, 
     }
 
 
-def _batch(
-    about: Mapping[str, list[str]], sums: ContextSums, contexts: npt.NDArray[np.int64]
-) -> pa.RecordBatch:
+def _batch(about: Mapping[str, list[str]], sums: ContextSums, contexts: IntArray) -> pa.RecordBatch:
     """Rows of some documents, one for each context length that has tokens."""
     doc, at = np.nonzero(sums.num_tokens)
     tokens = sums.num_tokens[doc, at]
@@ -194,12 +188,11 @@ def _batch(
 
 
 def _check_same(folder: Path, about: Mapping[str, Any]) -> None:
+    path = folder / CONTEXTS_SUMMARY
     try:
-        said = json.loads((folder / CONTEXTS_SUMMARY).read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise UserError(
-            f"{folder / CONTEXTS_SUMMARY}: damaged ({error}): remove it and start again."
-        ) from error
+        raise UserError(f"{path}: damaged ({error}): remove it and start again.") from error
     for name, value in about.items():
         if said.get(name) != value:
             raise UserError(

@@ -23,6 +23,7 @@ from revlm.measures.crossing import ALL, FIRST, domain_label, intersection
 from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
 from revlm.measures.curves import PositionCurve
 from revlm.models.language_model import arm_and_seed
+from revlm.scores.columns import IntArray
 from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
 from revlm.scores.table import SCHEMA, SCORES, SUMMARY, with_metadata, write_table
 
@@ -49,7 +50,7 @@ class Group:
         self.curves = {windows: PositionCurve(*shape) for windows in (ALL, FIRST)}
         self.sums = np.zeros(3)
 
-    def add(self, documents: npt.NDArray[np.int64], rows: pa.RecordBatch) -> None:
+    def add(self, documents: IntArray, rows: pa.RecordBatch) -> None:
         """Add the rows of documents, by their numbers in the corpus."""
         self.sums += len(rows), rows["num_tokens"].to_numpy().sum(), rows["s"].to_numpy().sum()
         step = max(1, CHUNK_CELLS // self.curves[ALL].num_positions)
@@ -97,7 +98,7 @@ class Groups:
         self.num_positions = num_positions(scores)
         self.groups: dict[tuple[str, str], Group] = {}
 
-    def add(self, documents: npt.NDArray[np.int64], batch: pa.RecordBatch) -> None:
+    def add(self, documents: IntArray, batch: pa.RecordBatch) -> None:
         """Add a shard's rows."""
         names = batch.select(["domain", "language"]).to_pandas()
         for name, part in names.groupby(names.columns.tolist(), sort=False):
@@ -120,9 +121,7 @@ class Groups:
         return {value: self.total(name for name in self.groups if name[index] == value) for value in values}
 
 
-def in_first_window(
-    position_forward: npt.NDArray[np.int32], lengths: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bool_]:
+def in_first_window(position_forward: npt.NDArray[np.int32], lengths: IntArray) -> npt.NDArray[np.bool_]:
     """(N,) which tokens stand in the window that begins their document.
 
     Args:
@@ -131,8 +130,7 @@ def in_first_window(
     """
     windows = np.cumsum(position_forward == 0)
     starts = np.cumsum(lengths) - lengths
-    first: npt.NDArray[np.bool_] = windows == np.repeat(windows[starts], lengths)
-    return first
+    return np.asarray(windows == np.repeat(windows[starts], lengths))
 
 
 def check_room(scores: ShardedScores) -> None:
@@ -163,12 +161,7 @@ def merge(scores: ShardedScores, facts: dict[str, Any]) -> dict[str, Any]:
     The table holds nothing but what follows from model, corpus and options, so equal runs leave
     equal bytes, in however many sittings.
 
-    Args:
-        scores: all of whose shards are complete.
-        facts: for the summary: seconds, versions and the like.
-
-    Returns:
-        The summary.
+    The summary, which is returned, holds the facts as well: seconds, versions and the like.
     """
     folder, groups = scores.job.folder, Groups(scores)
     about = _about(scores)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -103,12 +104,10 @@ class ShardedScores:
         marker, path = self._marker(shard), self.path(shard)
         if not marker.exists():
             return False
-        try:
+        with suppress(OSError, ValueError, KeyError):
             said = json.loads(marker.read_text())
             if said["rows"] == len(self._documents(shard)) and said["sha256"] == file_hash(path):
                 return True
-        except (OSError, ValueError, KeyError):
-            pass
         print(f"{path} is damaged: it is scored again.", file=sys.stderr, flush=True)
         marker.unlink(missing_ok=True)
         return False

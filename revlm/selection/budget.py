@@ -30,18 +30,17 @@ def fill(sizes: RowArray, budget: int) -> Mask:
     Returns:
         (N,) bool.
     """
-    ends = np.cumsum(sizes)
-    taken = int(np.searchsorted(ends, budget, side="right"))
+    before = np.append(0, np.cumsum(sizes))
+    taken = int(np.searchsorted(before, budget, side="right")) - 1
     best = np.arange(len(sizes)) < taken
-    most = _before(ends, taken)
-    back = 0
+    most, back = int(before[taken]), 0
     while taken < len(sizes) and most < budget:
         start = taken - back
-        rest = budget - _before(ends, start)
+        rest = budget - int(before[start])
         if back and rest > MAX_SUMS:
             break
         closing = closest(sizes[start : taken + WINDOW], rest)
-        total = _before(ends, start) + int(sizes[start : taken + WINDOW][closing].sum())
+        total = int(before[start]) + int(sizes[start : taken + WINDOW][closing].sum())
         if total > most:
             most = total
             best = np.arange(len(sizes)) < start
@@ -93,7 +92,3 @@ def shares(tokens: npt.NDArray[np.int64], budget: int) -> list[int]:
     for d in remainders[: budget - sum(result)]:
         result[d] += 1
     return result
-
-
-def _before(ends: RowArray, count: int) -> int:
-    return int(ends[count - 1]) if count else 0

@@ -46,7 +46,6 @@ class Candidates:
     nll_forward: FloatArray
 
     def __len__(self) -> int:
-        """Number of documents."""
         return len(self.hashes)
 
     def groups(self) -> list[RowArray]:
@@ -56,10 +55,8 @@ class Candidates:
 
     def tokens_by_domain(self, chosen: Mask | None = None) -> RowArray:
         """(names,) tokens of each domain, of all documents or of chosen ones."""
-        tokens = np.zeros(len(self.names), dtype=np.int64)
         rows = slice(None) if chosen is None else chosen
-        np.add.at(tokens, self.domains[rows], self.num_tokens[rows])
-        return tokens
+        return np.bincount(self.domains[rows], self.num_tokens[rows], len(self.names)).astype(np.int64)
 
     def find(self, doc_ids: Sequence[str]) -> RowArray:
         """(len(doc_ids),) the row of each document, -1 for one without a score."""
@@ -133,9 +130,8 @@ def find_ids(paths: Sequence[Path], hashes: HashArray) -> list[tuple[Path, str]]
 
 
 def _check_number(path: Path, schema: pa.Schema, column: str | None) -> None:
-    numeric = [
-        field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-    ]
+    number = pa.types.is_integer, pa.types.is_floating
+    numeric = [field.name for field in schema if any(is_number(field.type) for is_number in number)]
     if column is not None and column not in numeric:
         raise UserError(f"column={column}: {path} has no such number: {nearest(column, numeric)}")
 
@@ -169,11 +165,9 @@ def _batches(path: Path, column: str | None, codes: Codes) -> Iterator[dict[str,
 def _sorted(parts: list[dict[str, npt.NDArray[Any]]], codes: Codes, column: str | None) -> Candidates:
     names = tuple(sorted(codes.names))
     # Codes were given in the order of meeting; names are sorted.
-    ranks = {name: rank for rank, name in enumerate(names)}
-    rank = np.array([ranks[name] for name in codes.names], dtype=np.int32)
+    rank = np.searchsorted(names, codes.names).astype(np.int32)
     hashes = np.concatenate([part.pop("hashes") for part in parts])
     order = np.argsort(hashes, kind="stable")
-
     # Popped, so that no column is kept twice.
     columns = {name: np.concatenate([part.pop(name) for part in parts])[order] for name in list(parts[0])}
     values = np.zeros(len(order)) if column is None else columns[column].astype(np.float64, copy=False)

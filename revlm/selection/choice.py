@@ -68,22 +68,12 @@ def domain_budgets(candidates: Candidates, budget_tokens: int) -> list[int]:
 
 
 def _length_matched(sizes: RowArray, hashes: HashArray, model: RowArray, budget: int, seed: int) -> RowArray:
-    """Random documents with the lengths of others.
+    """Positions of random documents with the lengths of others, whose positions `model` holds.
 
     Documents fall into bins [2^k, 2^(k+1)) by their tokens. From the longest bin to the shortest,
     random documents of the bin fill the tokens that the model's documents of that bin have, plus
     what the bin before could not fill, which is less than one of its documents unless the bin ran
     out. What the shortest bin leaves is closed like any budget, over all documents in random order.
-
-    Args:
-        sizes: (n,) tokens of the documents.
-        hashes: (n,) of them.
-        model: (k,) positions of those whose lengths are wanted.
-        budget: tokens.
-        seed: of the random order.
-
-    Returns:
-        Positions.
     """
     order = ranking(Rule.random, np.zeros(len(sizes)), hashes, seed=seed)
     bins = np.frexp(sizes.astype(np.float64))[1]

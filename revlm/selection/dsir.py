@@ -39,30 +39,20 @@ def fit(raw: Texts, target: Texts) -> Any:
     """
     from data_selection import HashedNgramDSIR
 
-    texts = {"raw": raw, "target": target}
     # The package prints bars of its own, and makes a folder that this use leaves empty.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
         model = HashedNgramDSIR(
             raw_datasets=["raw"],
             target_datasets=["target"],
             cache_dir=folder,
-            raw_load_dataset_fn=lambda name: texts[name](),
+            raw_load_dataset_fn=lambda _: raw(),
             raw_parse_example_fn=str,
-            target_load_dataset_fn=lambda name: texts[name](),
+            target_load_dataset_fn=lambda _: target(),
             target_parse_example_fn=str,
             num_proc=1,
         )
         model.fit_importance_estimator(num_tokens_to_fit="all")
     return model
-
-
-def log_weights(model: Any, texts: Iterable[str]) -> Iterator[float]:
-    """Log p_target(text) - log p_raw(text), summed over the text's n-grams, one text at a time.
-
-    A sum, not a mean: of two texts equally typical of the target, the longer one weighs more.
-    """
-    for text in texts:
-        yield float(model.importance_estimator(model.featurizer(text)))
 
 
 def weigh(scored: ScoredCorpus, target: Corpus) -> tuple[FloatArray, dict[str, Any]]:
@@ -89,18 +79,13 @@ def weigh(scored: ScoredCorpus, target: Corpus) -> tuple[FloatArray, dict[str, A
         lambda: _texts(target, whole, "counting the target's n-grams"),
     )
     known = {_content(text) for text in _texts(target, whole, "reading the target")}
+    places, shared = scored.rows[scored.rows >= 0], 0
     weights = np.empty(len(candidates))
-    shared = 0
-
-    def counted() -> Iterator[str]:
-        nonlocal shared
-        for text in _texts(corpus, scored.wanted(everything), "weighing documents"):
-            shared += _content(text) in known
-            yield text
-
-    places = scored.rows[scored.rows >= 0]
-    for place, weight in zip(places, log_weights(model, counted()), strict=True):
-        weights[place] = weight
+    texts = _texts(corpus, scored.wanted(everything), "weighing documents")
+    for place, text in zip(places, texts, strict=True):
+        shared += _content(text) in known
+        # A sum over n-grams, not a mean: of two texts equally typical of the target, the longer one weighs more.
+        weights[place] = float(model.importance_estimator(model.featurizer(text)))
     facts = {
         "corpus_fingerprint": target.fingerprint,
         "num_documents": len(target.dataset),

@@ -19,18 +19,11 @@ _TIES, _NOISE = 0x7469657300, 0x67756D62656C
 _BY_COLUMN = (Rule.top_s, Rule.bottom_s, Rule.length_matched)
 _BY_NLL = (Rule.low_nll, Rule.mid_nll, Rule.high_nll)
 _LOWEST_FIRST = (Rule.bottom_s, Rule.low_nll)
-# DSIR samples by its weights; the others have one order, or a random one already.
-_SAMPLED = (Rule.dsir,)
 _NO_TEMPERATURE = (Rule.random, Rule.dsir, Rule.length_matched)
 
 
 def column_of(rule: Rule, column: str) -> str | None:
-    """The column of the score table that a rule goes by; None for random and dsir.
-
-    Args:
-        rule: of choice.
-        column: the option, which some rules go by.
-    """
+    """The column of the score table that a rule goes by: the option's, forward losses, or None for random and dsir."""
     if rule in _BY_COLUMN:
         return column
     return "nll_forward" if rule in _BY_NLL else None
@@ -111,7 +104,8 @@ def ranking(
         goodness = -values
     elif rule is Rule.mid_nll:
         goodness = -np.abs(rankdata(values) - (len(values) + 1) / 2) / len(values)
-    temperature = 1.0 if rule in _SAMPLED else temperature
+    # DSIR samples by its weights; the others have one order, or a random one already.
+    temperature = 1.0 if rule is Rule.dsir else temperature
     if temperature:
         goodness = goodness + temperature * gumbel(hashes, seed)
     return np.lexsort((ties, -goodness))

@@ -75,19 +75,14 @@ def join(tables: CandidateTables, corpus: Corpus) -> ScoredCorpus:
 
 
 def documents(corpus: Corpus, wanted: Mask, columns: list[str], what: str) -> Iterator[pa.Table]:
-    """Wanted documents in the order of the corpus, a few at a time; others' texts are never touched.
+    """Wanted ones of all (documents,) in the order of the corpus, a few at a time; others' texts are never touched.
 
-    Args:
-        corpus: where they lie.
-        wanted: (documents,) bool.
-        columns: of them.
-        what: for the progress bar.
+    A progress bar says `what` is being done to them.
     """
     # The batches in which the corpus was written: a few megabytes, or one long document.
-    batches = corpus.dataset.select_columns(columns).data.to_batches()
     start = 0
     with track(what, int(wanted.sum()), "documents") as bar:
-        for batch in batches:
+        for batch in corpus.dataset.select_columns(columns).data.to_batches():
             here = wanted[start : start + len(batch)]
             start += len(batch)
             if here.any():

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import pyarrow as pa
 
 from revlm.config import SelectConfig
@@ -74,10 +75,7 @@ def record(
         "num_tokens": selected["num_tokens"],
         "num_documents": selected["num_documents"],
         "short_by": config.budget_tokens - selected["num_tokens"],
-        "seed": config.seed,
-        "by_domain": config.by_domain,
-        "zscore": config.zscore,
-        "temperature": config.temperature,
+        **{name: getattr(config, name) for name in ("seed", "by_domain", "zscore", "temperature")},
         "share_of_documents": selected["num_documents"] / whole["num_documents"],
         "share_of_tokens": selected["num_tokens"] / whole["num_tokens"],
         "selected": selected,
@@ -104,27 +102,16 @@ def summary(facts: Mapping[str, Any]) -> str:
         f"{facts['rule']}{by}, seed {facts['seed']}: {facts['num_tokens']:,} of "
         f"{facts['all']['num_tokens']:,} tokens ({facts['share_of_tokens']:.1%})"
     )
-    selected, whole = facts["selected"], facts["all"]
-    table: list[tuple[str, ...]] = [("", "selected", "all scored")]
-    table += [
-        (name, f"{selected[f'num_{name}']:,}", f"{whole[f'num_{name}']:,}")
-        for name in ("documents", "tokens")
-    ]
-    for name in ("mean_s", "mean_nll_forward", "mean_nll_reverse"):
-        sign = "+" if name == "mean_s" else ""
-        table.append((name.replace("_", " "), *(_number(side[name], sign) for side in (selected, whole))))
-    table.append(("share of tokens", "", ""))
+    sides = facts["selected"], facts["all"]
+    rows = {name: [f"{side[f'num_{name}']:,}" for side in sides] for name in ("documents", "tokens")}
+    for name, sign in (("mean_s", "+"), ("mean_nll_forward", ""), ("mean_nll_reverse", "")):
+        rows[name.replace("_", " ")] = [_number(side[name], sign) for side in sides]
+    rows["share of tokens"] = ["", ""]
     for name, domain in facts["domains"].items():
-        pair = (
-            domain["num_tokens"] / max(1, selected["num_tokens"]),
-            domain["num_tokens_all"] / whole["num_tokens"],
-        )
-        table.append((f"  {name}", *(f"{share:.1%}" for share in pair)))
-    widths = [max(len(row[column]) for row in table) for column in range(3)]
-    lines = [
-        f"{row[0]:<{widths[0]}}   {row[1]:>{widths[1]}}   {row[2]:>{widths[2]}}".rstrip() for row in table
-    ]
-    return "\n".join([title, "", *lines, *_shortfalls(facts), *told(facts["read"])])
+        tokens = zip((domain["num_tokens"], domain["num_tokens_all"]), sides, strict=True)
+        rows[f"  {name}"] = [f"{count / max(1, side['num_tokens']):.1%}" for count, side in tokens]
+    table = pd.DataFrame.from_dict(rows, orient="index", columns=["selected", "all scored"])
+    return "\n".join([title, "", table.to_string(col_space=12), *_shortfalls(facts), *told(facts["read"])])
 
 
 def _shortfalls(facts: Mapping[str, Any]) -> list[str]:
