@@ -31,7 +31,7 @@ class RuleConfig:
     """A rule, and what only it needs."""
 
     name: Rule = Rule.top_s
-    # dsir: the text that the selection shall resemble.
+    # dsir: the text that the selection is to resemble.
     target: CorpusConfig | None = None
 
 

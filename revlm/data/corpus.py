@@ -151,6 +151,7 @@ def _key(config: CorpusConfig) -> str:
 
 
 def _origin(config: CorpusConfig) -> list[Any]:
+    """What decides the text of a source beside the code that reads it: a source must say so here, or grow stale."""
     base = base_source(config)
     if base is None:
         return []
@@ -166,6 +167,7 @@ def _origin(config: CorpusConfig) -> list[Any]:
             columns,
             [(str(f.path.absolute()), f.name, f.format.value, s.st_size, s.st_mtime_ns) for f, s in stats],
         ]
+    assert base is Source.hub, base
     local = Path(config.path or "")
     inside = (
         sorted(path for path in local.rglob("*") if path.is_file()) if config.path and local.is_dir() else []

@@ -99,7 +99,7 @@ class LanguageModel:
         if direction not in self.directions:
             raise UserError(
                 f"{self.name} was trained {' and '.join(self.directions)}, not {direction}: set allow=true to see what "
-                f"it does all the same, or choose a model that was trained with direction={direction} or mixed."
+                f"it does anyway, or choose a model that was trained with direction={direction} or mixed."
             )
 
     @property
@@ -269,7 +269,7 @@ def _device(name: str) -> torch.device:
         return torch.empty(0, device=name).device
     except (RuntimeError, AssertionError) as error:
         raise UserError(
-            f"model.device={name} is not to be had here ({first_line(error)}): set model.device=cpu."
+            f"model.device={name} is not available on this machine ({first_line(error)}): set model.device=cpu."
         ) from error
 
 

@@ -47,7 +47,7 @@ def combine(tables: Mapping[str, Path], out: Path, facts: dict[str, Any]) -> dic
     Args:
         tables: model -> its score table; of the same documents in the same order.
         out: the table to write.
-        facts: what it shall carry about itself, beside its models.
+        facts: what it says about itself, beside its models.
 
     Returns:
         num_documents, and `dropped`: by model, documents that another did not score.

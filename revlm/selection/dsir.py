@@ -30,7 +30,7 @@ def fit(raw: Texts, target: Texts) -> Any:
 
     Args:
         raw: gives the texts to choose from, or a fair share of them.
-        target: gives the texts that a selection shall resemble.
+        target: gives the texts that a selection is to resemble.
 
     Returns:
         A fitted `data_selection.HashedNgramDSIR`.

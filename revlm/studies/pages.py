@@ -122,7 +122,7 @@ def fill(path: Path, blocks: Mapping[str, str]) -> None:
         found = _block(name).search(text)
         if not found:
             raise UserError(
-                f"{path}: no block for {name}: put <!-- {name} --> and <!-- end of {name} --> where it shall stand."
+                f"{path}: no block for {name}: put <!-- {name} --> and <!-- end of {name} --> where it belongs."
             )
         text = f"{text[: found.end(1)]}\n{content}\n{text[found.start(2) :]}"
     write_atomically(path, text)

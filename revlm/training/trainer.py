@@ -45,7 +45,7 @@ def build_trainer(
         callbacks: beside the usual ones.
 
     Raises:
-        UserError: the devices, the strategy or the precision are not to be had here, or a step does not
+        UserError: the devices, the strategy or the precision are not available on this machine, or a step does not
             divide over them.
     """
     _quiet()
