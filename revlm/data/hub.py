@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import glob
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -74,13 +75,13 @@ def _open(config: CorpusConfig, path: str) -> Any:
 
 
 def _plain_name(folder: Path) -> str:
-    """A path to a folder that holds no sign of a pattern: the folder's own, or that of a link to it."""
+    """A path to a folder that holds no sign of a pattern: the folder's own, or that of a folder of links to its files."""
     if not glob.has_magic(str(folder.absolute())):
         return str(folder)
-    link = Path(tempfile.mkdtemp(prefix="revlm-")) / "folder"
-    link.symlink_to(folder.absolute(), target_is_directory=True)
-    atexit.register(shutil.rmtree, link.parent, ignore_errors=True)
-    return str(link)
+    home = Path(tempfile.mkdtemp(prefix="revlm-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    # The library resolves a link to the folder itself, and would see the brackets again.
+    return str(shutil.copytree(folder.absolute(), home / "folder", copy_function=os.symlink))
 
 
 def _probe(path: str) -> None:

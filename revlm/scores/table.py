@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pyarrow import parquet
 
 from revlm.cache import atomic_path
 from revlm.errors import UserError
+from revlm.paths import matches
 
 SCORES = "scores.parquet"
 # Written last: a folder that holds it is a finished scoring run.
@@ -108,8 +108,7 @@ def find_tables(scores: str) -> list[Path]:
         return [path / SCORES]
     if path.is_file():
         return [path]
-    # Path.glob takes no absolute pattern.
-    found = sorted(Path(name) for name in glob.glob(str(path), recursive=True) if Path(name).is_file())  # noqa: PTH207
+    found = [] if path.is_dir() else matches(path)[1]
     if not found:
         raise UserError(
             f"scores={scores}: there is no score table: give scores.parquet, the folder of a scoring run or a "

@@ -126,3 +126,21 @@ def test_an_absent_hub_is_told_at_once(environment, message):
     assert message in last
     assert "data=files" in last
     assert time.monotonic() - start < 20
+
+
+def test_a_saved_dataset_is_read_like_a_hub_one(tmp_path):
+    """Folders of save_to_disk, one split or several, give the rows that their makers saved."""
+    import datasets
+
+    saved = datasets.Dataset.from_list([{"text": row["text"]} for row in ROWS])
+    saved.save_to_disk(str(tmp_path / "one"))
+    datasets.DatasetDict({"train": saved, "test": saved.select([0])}).save_to_disk(str(tmp_path / "split"))
+    texts = [row["text"] for row in ROWS]
+    assert [document.text for document in read_hub(config(tmp_path / "one"))] == texts
+    assert [document.text for document in read_hub(config(tmp_path / "split"))] == texts
+
+
+def test_brackets_in_a_folder_s_name_are_no_pattern(folder, tmp_path):
+    """A folder that exists means itself, also where the library would expand its name."""
+    bracketed = folder.rename(tmp_path / "[web] data")
+    assert [document.text for document in read_hub(config(bracketed))] == [row["text"] for row in ROWS]

@@ -25,6 +25,7 @@ from revlm.config import (
 )
 from revlm.data.corpus import load_corpus
 from revlm.errors import UserError
+from revlm.scores.table import find_tables
 from tests.selection.conftest import DATA
 
 BUDGET = 12_000
@@ -244,6 +245,16 @@ def test_the_command_ends_with_the_folder(revlm_command, score_rows, write_score
     assert folder.parent == tmp_path / "runs" / "select"
     assert folder.name.startswith(f"bottom_s_{BUDGET}_0_")
     assert facts(folder)["num_tokens"] == BUDGET
+
+
+def test_a_table_s_name_may_hold_brackets(score_rows, write_scores, tmp_path):
+    """A path that exists means itself; beside it, the same signs are a glob."""
+    write_scores(score_rows)
+    scores, bracketed = tmp_path / "scores.parquet", tmp_path / "[a] run"
+    bracketed.mkdir()
+    table = scores.rename(bracketed / "part[1].parquet")
+    assert find_tables(str(table)) == [table]
+    assert find_tables(str(bracketed / "*.parquet")) == [table]
 
 
 MISTAKES = {
