@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -52,3 +53,17 @@ def test_a_forked_command_says_what_a_new_one_says(python, tmp_path, arguments):
     ]
     warm, fresh = [(done.returncode, done.stdout, done.stderr) for done in said]
     assert warm == fresh
+
+
+def test_a_caller_that_is_killed_takes_its_command_along(python, tmp_path):
+    """SIGKILL of what a test has started reaches the process that does the work."""
+    (tmp_path / "waits.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    caller = subprocess.Popen([python, "-m", "waits"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    worker = int(caller.stdout.readline())
+    caller.kill()
+    # It holds the other end of the pipe until it is dead.
+    assert caller.communicate(timeout=10) == ("", None)
+    with pytest.raises(ProcessLookupError):
+        for _ in range(200):
+            os.kill(worker, 0)
+            time.sleep(0.05)

@@ -62,9 +62,25 @@ def keep(caller: socket.socket) -> list[str]:
             os.dup2(descriptor, number)
             os.close(descriptor)
         return enter(**json.loads(request))
-    _, status = os.waitpid(command, 0)
+    status = wait(command, caller)
     caller.sendall(array.array("i", [os.waitstatus_to_exitcode(status)]).tobytes())
     os._exit(0)
+
+
+def wait(command: int, caller: socket.socket) -> int:
+    """How a command ended; one whose caller is killed is killed too."""
+    import select
+    import signal
+
+    while True:
+        ended, status = os.waitpid(command, os.WNOHANG)
+        if ended:
+            return status
+        # A caller says nothing more: what can be read is its end.
+        if select.select([caller], [], [], 0.02)[0]:
+            os.kill(command, signal.SIGKILL)
+            os.waitpid(command, 0)
+            os._exit(0)
 
 
 def enter(arguments: list[str], folder: str, environment: dict[str, str]) -> list[str]:
