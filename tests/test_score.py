@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 
 import numpy as np
@@ -57,9 +56,9 @@ def test_the_same_command_finds_its_finished_run(revlm_command, model, scored):
 
 
 @pytest.mark.process
-def test_a_killed_run_ends_in_the_same_bytes(model, scored, cache_dir, tmp_path):
+def test_a_killed_run_ends_in_the_same_bytes(python, model, scored, cache_dir, tmp_path):
     """SIGKILL in the middle, the same command again: a table equal to the last byte."""
-    command = [sys.executable, "-m", "revlm.score", model, *DATA, *QUICK, f"run.root={tmp_path}"]
+    command = [python, "-m", "revlm.score", model, *DATA, *QUICK, f"run.root={tmp_path}"]
     environment = os.environ | {"REVLM_CACHE": str(cache_dir)}
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120

@@ -4,7 +4,8 @@
     python -IS warm.py SOCKET -m revlm.X ...  a command, as `python -m revlm.X ...` would run it
 
 Each command is a process of its own, with its own arguments, folder, environment and exit code, that imports revlm
-itself. Only the libraries of others are there before it begins.
+itself. Only the libraries of others are there before it begins. A command whose environment they would have read while
+they were imported starts as a new Python.
 """
 
 import array
@@ -19,12 +20,19 @@ LIBRARIES = (
     "wandb",
 )  # fmt: skip
 
+# What Python and the libraries read when they start, by the beginnings of names.
+READ_AT_START = ("HF_", "LD_", "MKL_", "MPL", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
+
 
 def serve(address: str) -> list[str]:
     """Fork for each command; in the fork, the arguments of the command."""
+    import contextlib
     import gc
     import importlib
+    from pathlib import Path
 
+    # Before the libraries change some of it.
+    Path(f"{address}.json").write_text(json.dumps(read_at_start()))
     for name in LIBRARIES:
         importlib.import_module(name)
     # What is there stays there: no fork has to copy it for the sake of collecting it.
@@ -39,8 +47,9 @@ def serve(address: str) -> list[str]:
                 listener.close()
                 return keep(caller)
             caller.close()
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            with contextlib.suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
 
 
 def keep(caller: socket.socket) -> list[str]:
@@ -53,9 +62,25 @@ def keep(caller: socket.socket) -> list[str]:
             os.dup2(descriptor, number)
             os.close(descriptor)
         return enter(**json.loads(request))
-    _, status = os.waitpid(command, 0)
+    status = wait(command, caller)
     caller.sendall(array.array("i", [os.waitstatus_to_exitcode(status)]).tobytes())
     os._exit(0)
+
+
+def wait(command: int, caller: socket.socket) -> int:
+    """How a command ended; one whose caller is killed is killed too."""
+    import select
+    import signal
+
+    while True:
+        ended, status = os.waitpid(command, os.WNOHANG)
+        if ended:
+            return status
+        # A caller says nothing more: what can be read is its end.
+        if select.select([caller], [], [], 0.02)[0]:
+            os.kill(command, signal.SIGKILL)
+            os.waitpid(command, 0)
+            os._exit(0)
 
 
 def enter(arguments: list[str], folder: str, environment: dict[str, str]) -> list[str]:
@@ -73,8 +98,16 @@ def enter(arguments: list[str], folder: str, environment: dict[str, str]) -> lis
     return arguments
 
 
+def read_at_start() -> dict[str, str]:
+    """The part of the environment that is too late for a process forked from here."""
+    return {name: value for name, value in os.environ.items() if name.startswith(READ_AT_START)}
+
+
 def ask(address: str, arguments: list[str]) -> int:
     """Have a command run, and wait for its exit code."""
+    with open(f"{address}.json") as file:  # noqa: PTH123 -- starts sooner
+        if json.load(file) != read_at_start():
+            os.execv(sys.executable, [sys.executable, *arguments])
     request = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 -- starts sooner
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)

@@ -15,11 +15,12 @@ revlm train +sweep=study_continued "scale=$scale" "seed=$seeds" "run.root=$out/m
     "init.path='$models/from_scratch_forward_en/\${seed}/model'" $launcher
 # A public model once, with what two cores allow; on a cluster, the paper's.
 case $scale in
-    smoke)  public=smollm2   some="data.max_bytes_per_document=150 data.max_bytes_per_domain=160 data.domains=[law,news] min_tokens=16" ;;
-    laptop) public=smollm2   some="data.max_bytes_per_document=800 data.max_bytes_per_domain=2400" ;;
-    paper)  public=llama2_7b some="data.max_bytes_per_domain=$((bytes / 4))" ;;
+    smoke)  public=smollm2   less="budget.tokens=520 budget.validations=1" some="data.max_bytes_per_document=150 data.max_bytes_per_domain=160 data.domains=[law,news] min_tokens=16" ;;
+    laptop) public=smollm2   less= some="data.max_bytes_per_document=800 data.max_bytes_per_domain=2400" ;;
+    paper)  public=llama2_7b less= some="data.max_bytes_per_domain=$((bytes / 4))" ;;
 esac
-revlm train +experiment=continued_mixed "scale=$scale" ckpt_path=last arm=public_continued_mixed "run.dir=$out/models/public_continued_mixed/0"
+revlm train +experiment=continued_mixed "scale=$scale" $less ckpt_path=last arm=public_continued_mixed \
+    "run.dir=$out/models/public_continued_mixed/0"
 revlm score "model=[$public,$out/models/public_continued_mixed/0/model]" data=sample data.part=held_out $some "run.dir=$out/held_out_public"
 
 arms="continued_forward_en continued_reverse_en continued_mixed_en"

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -25,10 +24,10 @@ def weights(folder):
     return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
 
 
-def kill_at_step(folder, step, arguments, cache_dir):
+def kill_at_step(python, folder, step, arguments, cache_dir):
     """Start a run in a process of its own and SIGKILL it once its record reaches a step."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "revlm.train", *arguments],
+        [python, "-m", "revlm.train", *arguments],
         env=os.environ | {"REVLM_CACHE": str(cache_dir)},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -47,12 +46,12 @@ def kill_at_step(folder, step, arguments, cache_dir):
 
 @pytest.mark.process
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_killed_run_continues_to_the_bit(tmp_path, revlm_command, cache_dir, workers):
+def test_a_killed_run_continues_to_the_bit(tmp_path, python, revlm_command, cache_dir, workers):
     """SIGKILL in the middle and the same command again: same batches, same losses, same weights."""
     options = (*SMOKE, f"data.num_workers={workers}", "trainer.checkpoint_every_n_steps=7", "ckpt_path=last")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     revlm_command("train", *options, f"run.dir={whole}", check=True)
-    assert kill_at_step(killed, 26, [*options, f"run.dir={killed}"], cache_dir)
+    assert kill_at_step(python, killed, 26, [*options, f"run.dir={killed}"], cache_dir)
     assert not (killed / "summary.json").exists()
     continued = revlm_command("train", *options, f"run.dir={killed}", check=True)
     assert "starting afresh" not in continued.stdout
@@ -79,12 +78,12 @@ def test_two_processes_train_as_one(tmp_path, revlm_command):
 
 
 @pytest.mark.process
-def test_two_processes_continue_to_the_bit(tmp_path, revlm_command, cache_dir):
+def test_two_processes_continue_to_the_bit(tmp_path, python, revlm_command, cache_dir):
     """A killed run of two gloo processes continues with bitwise the same losses."""
     ddp = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "ckpt_path=last")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     revlm_command("train", *SMOKE, *ddp, f"run.dir={whole}", check=True)
-    assert kill_at_step(cut, 26, [*SMOKE, *ddp, f"run.dir={cut}"], cache_dir)
+    assert kill_at_step(python, cut, 26, [*SMOKE, *ddp, f"run.dir={cut}"], cache_dir)
     # The second rank notices the first one's death by its closed connection; its memory is not the run's.
     time.sleep(2)
     continued = revlm_command("train", *SMOKE, *ddp, f"run.dir={cut}", check=True)

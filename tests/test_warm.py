@@ -1,0 +1,77 @@
+"""Forked commands are what a new Python would run: the shortcut that other tests take is none for the numbers."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+SEEN = "import os, sys; print('torch' in sys.modules, os.getcwd(), sys.argv[1:], os.environ.get('REVLM_X')); sys.exit(3)"
+
+
+@pytest.fixture
+def seen(python, tmp_path):
+    """What a module in the current folder sees, started with some environment variables."""
+    (tmp_path / "seen.py").write_text(SEEN)
+
+    def run(*arguments, **env):
+        command = [python, "-m", "seen", *arguments]
+        return subprocess.run(
+            command, cwd=tmp_path, env=os.environ | env, capture_output=True, text=True, check=False
+        )
+
+    return run
+
+
+def test_a_command_has_its_own_arguments_folder_environment_and_exit_code(seen, tmp_path, pytestconfig):
+    """Nothing of one command is left for the next."""
+    warm = not pytestconfig.getoption("--fresh")
+    for value in ("one", "two"):
+        done = seen(value, "a b", REVLM_X=value)
+        expected = f"{warm} {tmp_path} [{value!r}, 'a b'] {value}\n"
+        assert (done.returncode, done.stdout, done.stderr) == (3, expected, "")
+
+
+@pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "PYTHONHASHSEED"])
+def test_an_environment_that_comes_too_late_for_a_fork_starts_a_new_python(seen, name):
+    """Libraries read some variables while they are imported."""
+    assert seen(**{name: "1"}).stdout.startswith("False ")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["runs=nowhere"], ["rnus=1"]])
+def test_a_forked_command_says_what_a_new_one_says(python, tmp_path, arguments):
+    """Output, errors and exit code, to the byte."""
+    said = [
+        subprocess.run(
+            [program, "-m", "revlm.collect", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        for program in (python, sys.executable)
+    ]
+    warm, fresh = [(done.returncode, done.stdout, done.stderr) for done in said]
+    assert warm == fresh
+
+
+def is_there(process):
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_caller_that_is_killed_takes_its_command_along(python, tmp_path):
+    """SIGKILL of what a test has started reaches the process that does the work."""
+    (tmp_path / "waits.py").write_text("import os, time; print(os.getpid(), flush=True); time.sleep(60)")
+    caller = subprocess.Popen([python, "-m", "waits"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    worker = int(caller.stdout.readline())
+    caller.kill()
+    # It holds the other end of the pipe until it is dead.
+    assert caller.communicate(timeout=10) == ("", None)
+    deadline = time.monotonic() + 10
+    while is_there(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not is_there(worker)
