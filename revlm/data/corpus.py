@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from revlm.config import CorpusConfig, Part, Source, Unreadable
 from revlm.data.caps import CAPS, Caps
 from revlm.data.controls import base_source, read_arrow, read_markov, read_shuffled_words
 from revlm.data.damage import damaged
-from revlm.data.document import Document, check_text, nearest
+from revlm.data.document import Document, beginning, check_text, nearest
 from revlm.data.files import find_files, read_files
 from revlm.data.hub import read_hub
 from revlm.data.reading import Reading
@@ -240,23 +239,6 @@ def _in_part(document: Document, config: CorpusConfig) -> bool:
     if config.part is Part.all:
         return True
     return is_held_out(document.text, config.val_fraction) is (config.part is Part.held_out)
-
-
-def beginning(text: str, max_bytes: int | None) -> str:
-    """The text up to the last white space within so many UTF-8 bytes; without any there, just so many.
-
-    Args:
-        text: of a document.
-        max_bytes: 1 or more; None: the whole text.
-    """
-    encoded = text.encode()
-    if max_bytes is None or len(encoded) <= max_bytes:
-        return text
-    # One byte more than may stay: white space right behind the end is an end.
-    cut = encoded[: max_bytes + 1].decode(errors="ignore")
-    end = re.search(r"\s\S*$", cut)
-    whole = encoded[:max_bytes].decode(errors="ignore")
-    return cut[: end.start()].rstrip() if end and cut[: end.start()].strip() else whole
 
 
 def _wanted(config: CorpusConfig) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -138,3 +139,20 @@ def _kind(value: Any) -> str:
     if value is None:
         return "null"
     return "empty" if value == "" else f"of type {type(value).__name__}"
+
+
+def beginning(text: str, max_bytes: int | None) -> str:
+    """The text up to the last white space within so many UTF-8 bytes; without any there, just so many.
+
+    Args:
+        text: of a document.
+        max_bytes: 1 or more; None: the whole text.
+    """
+    encoded = text.encode()
+    if max_bytes is None or len(encoded) <= max_bytes:
+        return text
+    # One byte more than may stay: white space right behind the end is an end.
+    cut = encoded[: max_bytes + 1].decode(errors="ignore")
+    end = re.search(r"\s\S*$", cut)
+    whole = encoded[:max_bytes].decode(errors="ignore")
+    return cut[: end.start()].rstrip() if end and cut[: end.start()].strip() else whole

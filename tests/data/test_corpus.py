@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from revlm.config import DataConfig, Part, Source
-from revlm.data.corpus import beginning, load_corpus
+from revlm.data.corpus import load_corpus
+from revlm.data.document import beginning
 from revlm.data.split import content_key, split_mask
 from revlm.errors import UserError
 
