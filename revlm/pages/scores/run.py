@@ -106,9 +106,12 @@ def mean_s(run: ScoreRun) -> tuple[Effect, dict[str, Effect]]:
         s = as_numbers(batch["s"])
         moments.add(domains.encode(batch["domain"]), s)
         everything.add(np.zeros(len(s), dtype=np.int64), s)
-    found = dict(zip(map(domain_label, domains.names), _effects(moments), strict=False))
+    # A folder of before calls a domain named all by its name.
+    known = run.summary["by_domain"]
+    names = [name if name in known else domain_label(name) for name in domains.names]
+    found = dict(zip(names, _effects(moments), strict=False))
     whole = _effects(everything) or [Effect(math.nan)]
-    return whole[0], {name: found[name] for name in sorted(found) if name in run.summary["by_domain"]}
+    return whole[0], {name: found[name] for name in sorted(found) if name in known}
 
 
 def _effects(moments: Moments) -> list[Effect]:
