@@ -129,7 +129,9 @@ def for_hydra(arguments: Sequence[str], schema: type) -> tuple[dict[str, str], l
     long = {name.partition(".")[0]: name for name in marked(schema, SHORT)}
     paths, verbatim = {*marked(schema, PATH), *HYDRA_PATHS}, set(marked(schema, VERBATIM))
     names = dict(named(schema)) | dict.fromkeys(HYDRA_PATHS, False)
-    sweep = not {"-m", "--multirun"}.isdisjoint(arguments)
+    # Files below conf/sweep turn a command into several jobs by themselves.
+    asked = ("+sweep=", "hydra.mode=MULTIRUN")
+    sweep = any(each in ("-m", "--multirun") or each.startswith(asked) for each in arguments)
     prose, rest = {}, []
     for argument in arguments:
         name, equals, value = argument.partition("=")

@@ -293,3 +293,9 @@ def test_a_value_that_needs_quotes_is_shown_with_them(revlm_command):
         check=False,
     )
     assert "kind: a (b" in again.stdout
+
+
+def test_a_named_sweep_goes_over_commas_too():
+    """+sweep= makes several jobs without -m: each value stays its own."""
+    _, overrides = for_hydra(["+sweep=study_selection", "arm=selected_a,2024_01"], COMMANDS["train"])
+    assert overrides == ["+sweep=study_selection", "arm=selected_a,'2024_01'"]
