@@ -32,8 +32,8 @@ def read_rows(path: Path, kind: TextFormat, wanted: Sequence[str], also: Sequenc
     readers: dict[TextFormat, Callable[[], Rows]] = {
         TextFormat.jsonl: lambda: json_objects(path),
         TextFormat.csv: lambda: _csv_rows(path),
-        TextFormat.parquet: lambda: _parquet_rows(path, wanted, also),
-        TextFormat.arrow: lambda: _arrow_rows(path),
+        TextFormat.parquet: lambda: _batch_rows(path, "Parquet", _parquet_batches(path, wanted, also)),
+        TextFormat.arrow: lambda: _batch_rows(path, "Arrow stream", _arrow_batches(path)),
     }
     return readers[kind]()
 
@@ -63,47 +63,38 @@ def _csv_rows(path: Path) -> Rows:
         ) from error
 
 
-def _parquet_rows(path: Path, wanted: Sequence[str], also: Sequence[str]) -> Rows:
-    import pyarrow as pa
+def _parquet_batches(path: Path, wanted: Sequence[str], also: Sequence[str]) -> Iterator[Any]:
     from pyarrow import parquet
 
-    number = 0
-    try:
-        with parquet.ParquetFile(path) as table:
-            columns = _columns(table.schema_arrow.names, wanted, also)
-            for batch in table.iter_batches(_BATCH_ROWS, columns=columns):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield number, row
-    except UnicodeDecodeError as error:
-        raise UnreadableFileError(
-            f"{path}: invalid UTF-8 at byte {error.start} of a text after row {number}: re-encode the column."
-        ) from None
-    except pa.ArrowException as error:
-        raise UnreadableFileError(
-            f"{path}: damaged or truncated Parquet ({error}): fetch or write the file again."
-        ) from error
+    with parquet.ParquetFile(path) as table:
+        yield from table.iter_batches(_BATCH_ROWS, columns=_columns(table.schema_arrow.names, wanted, also))
 
 
-def _arrow_rows(path: Path) -> Rows:
-    """Rows of an Arrow file as `Dataset.save_to_disk` writes it: a stream of batches."""
+def _arrow_batches(path: Path) -> Iterator[Any]:
+    """Batches of an Arrow file as `Dataset.save_to_disk` writes it: a stream."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
+        for batch in stream:
+            yield from (batch.slice(start, _BATCH_ROWS) for start in range(0, len(batch), _BATCH_ROWS))
+
+
+def _batch_rows(path: Path, kind: str, batches: Iterator[Any]) -> Rows:
     import pyarrow as pa
 
     number = 0
     try:
-        with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
-            for batch in stream:
-                for start in range(0, len(batch), _BATCH_ROWS):
-                    for row in batch.slice(start, _BATCH_ROWS).to_pylist():
-                        number += 1
-                        yield number, row
+        for batch in batches:
+            for row in batch.to_pylist():
+                number += 1
+                yield number, row
     except UnicodeDecodeError as error:
         raise UnreadableFileError(
             f"{path}: invalid UTF-8 at byte {error.start} of a text after row {number}: re-encode the column."
         ) from None
     except pa.ArrowException as error:
         raise UnreadableFileError(
-            f"{path}: damaged or truncated Arrow stream ({error}): fetch or write the file again."
+            f"{path}: damaged or truncated {kind} ({error}): fetch or write the file again."
         ) from error
 
 

@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from revlm.cache import atomic_folder, digest
 from revlm.data.order import HashArray, document_hashes
 from revlm.direction import Direction
-from revlm.errors import UserError
+from revlm.errors import UserError, first_line
 from revlm.progress import track
 
 # Enters every key: raise it when the same corpus and tokenizer would give other ids.
@@ -79,9 +79,8 @@ def load_tokenizer(path: str, *, begin: str | None = None) -> PreTrainedTokenize
         tokenizer = AutoTokenizer.from_pretrained(path, **options)
     except Exception as error:
         # Absent, cut short, no JSON: each library says so in its own way.
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(
-            f"no tokenizer could be read from {path} ({reason}): "
+            f"no tokenizer could be read from {path} ({first_line(error)}): "
             "name a hub id, a folder or a .gguf file with tokenizer.path=."
         ) from error
     if not getattr(tokenizer, "is_fast", False):
