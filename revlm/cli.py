@@ -130,8 +130,8 @@ def for_hydra(arguments: Sequence[str], schema: type) -> tuple[dict[str, str], l
     paths, verbatim = {*marked(schema, PATH), *HYDRA_PATHS}, set(marked(schema, VERBATIM))
     names = dict(named(schema)) | dict.fromkeys(HYDRA_PATHS, False)
     # Files below conf/sweep turn a command into several jobs by themselves.
-    asked = ("+sweep=", "hydra.mode=MULTIRUN")
-    sweep = any(each in ("-m", "--multirun") or each.startswith(asked) for each in arguments)
+    asked = ("-m", "--multirun", "sweep=", "hydra.mode=MULTIRUN")
+    sweep = any(each.lstrip("+").startswith(asked) for each in arguments)
     prose, rest = {}, []
     for argument in arguments:
         name, equals, value = argument.partition("=")

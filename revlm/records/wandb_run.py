@@ -16,7 +16,7 @@ from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import LoggerConfig, WandbMode
 from revlm.direction import Direction
-from revlm.errors import UserError
+from revlm.errors import UserError, first_line
 from revlm.measures.crossing import Curves, smooth
 
 # Seconds that an unreachable server may cost before the run goes on offline.
@@ -111,7 +111,10 @@ class WandbRun:
         try:
             action()
         except Exception as error:  # noqa: BLE001 -- no trouble of W&B's may cost a run
-            print(f"W&B is off from here ({_first_line(error)}); the run's own files go on.", flush=True)
+            print(
+                f"W&B is off from here ({first_line(error).rstrip('.')}); the run's own files go on.",
+                flush=True,
+            )
             self.run = None
 
     def _open(self, folder: Path, logger: LoggerConfig, config: dict[str, Any], labels: RunLabels) -> None:
@@ -139,7 +142,7 @@ class WandbRun:
         except wandb.Error as error:
             if logger.wandb is WandbMode.offline:
                 raise
-            print(f"W&B cannot be reached ({str(error).splitlines()[0]}): logging offline.", flush=True)
+            print(f"W&B cannot be reached ({first_line(error)}): logging offline.", flush=True)
             self.run = wandb.init(mode="offline", **options)
         if labels.over_tokens:
             self.run.define_metric(keys.TOKENS)
@@ -171,7 +174,7 @@ def ask(question: Callable[[], Answer]) -> Answer:
         return question()
     except Exception as error:
         raise UserError(
-            f"W&B: {_first_line(error)}: see wandb login, entity= and project=, or leave save=true out: "
+            f"W&B: {first_line(error).rstrip('.')}: see wandb login, entity= and project=, or leave save=true out: "
             "the JSON needs no account."
         ) from error
 
@@ -186,10 +189,6 @@ def default_entity() -> str:
     if not entity:
         raise UserError("W&B: the account has no entity of its own: give entity=.")
     return str(entity)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
 
 
 def _training_labels(config: dict[str, Any]) -> RunLabels:

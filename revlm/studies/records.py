@@ -127,7 +127,7 @@ def write_record(rows: pd.DataFrame, path: Path) -> None:
     write_atomically(path, out.getvalue())
 
 
-def arm_and_seed(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def recorded_arm_and_seed(said: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """The arm and the seed that a run says of its model.
 
     Runs from before 0.2 say a name alone: `A_0` is seed 0 of the arm A, and a pair, `A_0+B_0`, seed 0 of `A+B`.
@@ -183,7 +183,7 @@ def _scoring(source: Path) -> Iterator[tuple[dict[str, Any], Path]]:
         summary = json.loads((folder / SCORE_SUMMARY).read_text(encoding="utf-8"))
         several = folder.parent.name == MODELS
         name = folder.parent.parent.name if several else folder.name
-        yield {"set": name, **arm_and_seed(summary)}, folder
+        yield {"set": name, **recorded_arm_and_seed(summary)}, folder
 
 
 def _together(tables: Iterable[tuple[dict[str, Any], pd.DataFrame]]) -> pd.DataFrame:
@@ -223,7 +223,7 @@ def _contexts(source: Path) -> pd.DataFrame:
     # Records below the source have a contexts.parquet as well, a finished run alone has a summary.
     return _together(
         (
-            arm_and_seed(json.loads(path.read_text(encoding="utf-8"))),
+            recorded_arm_and_seed(json.loads(path.read_text(encoding="utf-8"))),
             pd.read_parquet(path.with_name(CONTEXTS)),
         )
         for path in sorted(source.rglob(CONTEXTS_SUMMARY))
@@ -233,7 +233,7 @@ def _contexts(source: Path) -> pd.DataFrame:
 def _answers(source: Path) -> pd.DataFrame:
     rows = []
     for run in map(read_evaluation, find_evaluations(source)):
-        labels = arm_and_seed(run.facts, "model_") | {"direction": run.facts["direction"]}
+        labels = recorded_arm_and_seed(run.facts, "model_") | {"direction": run.facts["direction"]}
         for task, answers in run.samples.items():
             rows += [
                 labels

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from revlm.pages.evaluations import write_evaluation
-from revlm.studies.records import Records, arm_and_seed, collect, write_record
+from revlm.studies.records import Records, collect, recorded_arm_and_seed, write_record
 from tests.pages.run_folders import write_run
 from tests.scores.score_folders import documents, write_score_run
 
@@ -134,7 +134,7 @@ def test_a_run_outside_of_a_study_is_called_by_name_and_language(tmp_path):
 )
 def test_a_name_alone_says_arm_and_seed(name, expected):
     """Of our own models; the last digit of a public one is no seed."""
-    assert tuple(arm_and_seed({"model": name}).values()) == expected
+    assert tuple(recorded_arm_and_seed({"model": name}).values()) == expected
 
 
 def test_documents_carry_s(tmp_path):
