@@ -19,6 +19,7 @@ from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.document_scores import document_scores
 from revlm.models.backbone import export
+from revlm.pages.scores.figures import spread_figure
 from revlm.pages.scores.run import read_score_run, score_table
 from revlm.scores.merge import merge
 from revlm.scores.shards import Job, ShardedScores, check_identity, score_shards, shard_bounds
@@ -281,6 +282,8 @@ def test_a_domain_called_all_is_not_the_corpus(job, tmp_path):
     assert run.crossing("all (domain)")["num_documents"] == 1
     assert run.crossing(None)["num_documents"] == 2
     assert "| all (domain) " in score_table(run)
+    labels = {label.get_text() for label in spread_figure(run).axes[0].get_yticklabels()}
+    assert labels == {"all (domain)", "web"}
 
 
 def test_what_was_passed_over_stands_in_the_record_and_at_the_end(job, tmp_path):

@@ -21,7 +21,7 @@ from revlm.pages.files import Crossing, Curve
 from revlm.pages.scores import captions
 from revlm.pages.scores.captions import Spread
 from revlm.pages.scores.panels import agreement_figure, confounds_figure
-from revlm.pages.scores.run import ScoreRun, read_score_run
+from revlm.pages.scores.run import ScoreRun, domain_labels, read_score_run
 from revlm.scores.columns import read_columns
 
 MOST_ROWS = 30  # domains in one chart of S
@@ -54,7 +54,8 @@ def spread_figure(run: ScoreRun) -> Figure:
     columns = read_columns(run.table, ["s"], ["domain", "language"])
     s = columns.numbers["s"]
     categories = ["domain", "language"] if len(columns.names["language"]) > 1 else ["domain"]
-    charts = [_spreads(s, columns.categories[name], columns.names[name]) for name in categories]
+    names = {**columns.names, "domain": domain_labels(run, columns.names["domain"])}
+    charts = [_spreads(s, columns.categories[name], names[name]) for name in categories]
     largest = [sorted(groups, key=lambda group: (-len(group.s), group.name))[:MOST_ROWS] for groups in charts]
     shown = [sorted(groups, key=lambda group: -group.median.value) for groups in largest]
     low, high = _limits(shown[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -106,12 +106,15 @@ def mean_s(run: ScoreRun) -> tuple[Effect, dict[str, Effect]]:
         s = as_numbers(batch["s"])
         moments.add(domains.encode(batch["domain"]), s)
         everything.add(np.zeros(len(s), dtype=np.int64), s)
-    # A folder of before calls a domain named all by its name.
-    known = run.summary["by_domain"]
-    names = [name if name in known else domain_label(name) for name in domains.names]
-    found = dict(zip(names, _effects(moments), strict=False))
+    found = dict(zip(domain_labels(run, domains.names), _effects(moments), strict=False))
     whole = _effects(everything) or [Effect(math.nan)]
-    return whole[0], {name: found[name] for name in sorted(found) if name in known}
+    return whole[0], {name: found[name] for name in sorted(found) if name in run.summary["by_domain"]}
+
+
+def domain_labels(run: ScoreRun, domains: Sequence[str]) -> list[str]:
+    """What the run's record calls the domains of its table: runs from before 0.2 call one named all by its name."""
+    known = run.summary["by_domain"]
+    return [name if name in known else domain_label(name) for name in domains]
 
 
 def _effects(moments: Moments) -> list[Effect]:
