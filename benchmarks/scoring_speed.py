@@ -1,16 +1,13 @@
-"""How fast are both losses, beside lm-eval and a plain loop, and of what the machine can do?
+"""How fast are both losses, beside lm-eval and a plain loop?
 
-python -m benchmarks.scoring_speed [MODEL]
+python -m benchmarks.scoring_speed
 
-One model (1.3M parameters with random weights unless MODEL names one), the same real documents.
-Ways take turns, so that a machine whose speed drifts is fair to all:
+1.3M parameters with random weights and SmolLM2, the same real documents. Ways take turns, so that a machine whose speed
+drifts is fair to all:
 
-- revlm: `Scorer.token_losses`, both directions; tokens of both are counted.
+- revlm: `Scorer.token_losses`, both directions; tokens of both are counted. In float32, and in bfloat16 where there are units for it.
 - lm-eval: `HFLM.loglikelihood_rolling`, one direction, at the best of several batch sizes.
 - a plain loop: one window at a time in either direction, all logits, log_softmax.
-
-Then whole runs over shards: this process, and two local workers, from the first shard to the last.
-Prints tokens/s, ratios (medians of rounds) and the share of this machine's sgemm peak.
 """
 
 from __future__ import annotations
@@ -19,25 +16,24 @@ import contextlib
 import io
 import os
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.turns import Row, show, take_turns, times_faster
 from revlm.cache import default_cache
-from revlm.config import CorpusConfig, CurvesConfig, Executor, ModelConfig, ScoreConfig
+from revlm.config import CorpusConfig, ModelConfig, ModelSource
 from revlm.data.corpus import load_corpus
 from revlm.data.tokens import TokenIds, encode, tokenizer_fingerprint, train_bpe
 from revlm.direction import Direction
-from revlm.integrations import executors
 from revlm.measures.scoring import Scorer
 from revlm.models.backbone import export, from_config
-from revlm.scores.shards import Job, ShardedScores, score_here
+from revlm.models.precision import has_bfloat16_units
 
 SHAPE = {
     "hidden_size": 128,
@@ -46,10 +42,8 @@ SHAPE = {
     "num_attention_heads": 4,
     "tie_word_embeddings": True,
 }
-ROUNDS, DOCUMENTS = 5, 60
+ROUNDS, DOCUMENTS, FEW = 5, 60, 6
 DATA = CorpusConfig(domains=["bbc_news", "wikipedia", "finance", "law"], max_bytes_per_domain=250_000)
-# A minute's work, beside which the seconds that workers take to start are few.
-RUN_DATA = CorpusConfig(domains=DATA.domains, max_bytes_per_domain=1_500_000)
 LM_EVAL_BATCHES = (1, 8, 32)
 
 
@@ -61,25 +55,6 @@ def make_model(folder: Path, texts: list[str]) -> str:
     facts = {"directions": ["forward", "reverse"], "window": 256}
     export(model, tokenizer, folder, facts | {"tokenizer_fingerprint": tokenizer_fingerprint(tokenizer)})
     return str(folder)
-
-
-def sgemm_peak() -> float:
-    """Floating-point operations a second of a large matrix product."""
-    a, b = torch.randn(2048, 2048), torch.randn(2048, 2048)
-    times = []
-    for _ in range(6):
-        started = time.perf_counter()
-        a @ b
-        times.append(time.perf_counter() - started)
-    return 2 * 2048**3 / min(times)
-
-
-def count_flops(scorer: Scorer) -> float:
-    """Floating-point operations of products, a token of a full window; the counter sees one thread."""
-    ids = torch.full((1, scorer.layout.row_length), scorer.layout.bos)
-    with FlopCounterMode(display=False) as counter, torch.inference_mode():
-        scorer.losses[Direction.FORWARD].token_nll(ids, ids)
-    return counter.get_total_flops() / scorer.layout.window
 
 
 def plain_loop(scorer: Scorer, ids: TokenIds) -> None:
@@ -118,68 +93,61 @@ def lm_eval_rolling(scorer: Scorer, texts: list[str], batch_size: int) -> Callab
     return run
 
 
-def compare(model: str, texts: list[str]) -> None:
+def compare(case: str, model: str, texts: list[str], *, rounds: int, window: int | None) -> list[Row]:
     """All ways in turn over the same documents."""
-    scorer = Scorer.open(model)
-    ids = encode(scorer.tokenize, texts)
-    tokens = int(ids.lengths.sum())
+    precisions = ("float32", "bfloat16") if has_bfloat16_units(torch.device("cpu")) else ("float32",)
+    scorers = {
+        precision: Scorer.open(model, options=ModelSource(precision=precision), window=window)
+        for precision in precisions
+    }
+    plain = scorers["float32"]
+    ids = encode(plain.tokenize, texts)
     names = [""] * len(ids)
     ways: dict[str, tuple[int, Callable[[], object]]] = {
-        "revlm, both directions": (2, lambda: scorer.token_losses(ids, names)),
-        "plain loop, both directions": (2, lambda: plain_loop(scorer, ids)),
+        f"revlm, both directions, {precision}": (2, partial(scorer.token_losses, ids, names))
+        for precision, scorer in scorers.items()
     }
+    ways["plain loop, both directions, float32"] = (2, lambda: plain_loop(plain, ids))
     for size in LM_EVAL_BATCHES:
-        ways[f"lm-eval rolling, forward, batch {size}"] = (1, lm_eval_rolling(scorer, texts, size))
-    flops_per_token = count_flops(scorer)
-    peak = sgemm_peak()
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    for round_ in range(ROUNDS + 1):
-        for name, (_, way) in ways.items():
-            started = time.perf_counter()
-            way()
-            # The first round warms up.
-            if round_:
-                seconds[name].append(time.perf_counter() - started)
-    threads = torch.get_num_threads()
-    print(f"{tokens:,} tokens in {len(ids)} documents, {threads} thread(s), sgemm {peak / 1e9:.0f} GFLOP/s")
-    print(f"{'way':36} {'tokens/s':>9} {'revlm is x times':>17} {'of sgemm peak':>14}")
-    ours = seconds["revlm, both directions"]
-    for name, (directions, _) in ways.items():
-        ratio = statistics.median(t / directions / (o / 2) for o, t in zip(ours, seconds[name], strict=True))
-        speed = directions * tokens / statistics.median(seconds[name])
-        print(f"{name:36} {speed:>9,.0f} {ratio:>17.2f} {speed * flops_per_token / peak:>14.2f}")
+        ways[f"lm-eval rolling, forward, float32, batch {size}"] = (1, lm_eval_rolling(plain, texts, size))
+    print(f"scoring, {case}", flush=True)
+    seconds = take_turns({name: partial(timed, way) for name, (_, way) in ways.items()}, rounds)
+    # Of a direction.
+    per_pass = {name: [t / ways[name][0] for t in times] for name, times in seconds.items()}
+    peers = [name for name in ways if name.startswith("lm-eval")]
+    best = min(peers, key=lambda name: statistics.median(per_pass[name]))
+    aims = {"float32": 2.0 if case == "1.3M" else 1.7, "bfloat16": 4.0}
+    tokens = int(ids.lengths.sum())
+    return [
+        {
+            "case": case,
+            "way": name,
+            "tokens/s": tokens / statistics.median(times),
+            "ratio": times_faster(per_pass[best], times),
+            "aim": aims[name.rsplit(" ", 1)[1]] if name.startswith("revlm") else None,
+            "of lm-eval's best": "is it" if name == best else None,
+        }
+        for name, times in per_pass.items()
+    ]
 
 
-def runs(model: str, folder: Path) -> None:
-    """Whole runs over shards, in one process and in two."""
-    for name, workers in (("this process", 1), ("two local workers", 2)):
-        config = ScoreConfig(data=RUN_DATA, curves=CurvesConfig(resamples=0))
-        config.cache.dir = str(default_cache())
-        job = Job(config, model, None, Path(tempfile.mkdtemp(dir=folder)))
-        scores = ShardedScores(job)
-        todo, started = scores.missing(), time.perf_counter()
-        tokens = 2 * sum(map(scores.num_tokens, todo))
-        with contextlib.redirect_stderr(io.StringIO()):
-            if workers == 1:
-                score_here(scores, todo)
-            else:
-                executors.score_by_workers(scores, todo, Executor.local, workers)
-        seconds = time.perf_counter() - started
-        print(f"{name:36} {tokens / seconds:>9,.0f} tokens/s, {tokens:,} tokens, starts included")
+def timed(way: Callable[[], object]) -> float:
+    """Seconds."""
+    started = time.perf_counter()
+    way()
+    return time.perf_counter() - started
 
 
-def main(model: str | None) -> None:
-    """Print both tables."""
+def rows() -> list[Row]:
+    """Both models."""
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        dataset = load_corpus(DATA, default_cache()).dataset
-        texts = list(dataset["text"])
-        model = model or make_model(folder / "model", texts)
-        chosen = np.random.default_rng(0).permutation(len(texts))[:DOCUMENTS]
-        compare(model, [texts[i] for i in chosen])
-        runs(model, folder)
+        texts = list(load_corpus(DATA, default_cache()).dataset["text"])
+        model = make_model(Path(name) / "model", texts)
+        chosen = [texts[i] for i in np.random.default_rng(0).permutation(len(texts))[:DOCUMENTS]]
+        small = compare("1.3M", model, chosen, rounds=ROUNDS, window=None)
+        return small + compare("SmolLM2-135M", "smollm2", chosen[:FEW], rounds=2, window=256)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    show("Scoring", rows())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from revlm import cli
 from revlm.checks import check
@@ -46,8 +45,7 @@ def _train(config: TrainConfig, folder: Path) -> None:
         run_folder.start(folder, plain)
     else:
         run_folder.check_same_run(folder, plain)
-        run_folder.write_config(folder, plain)
-    if _fit(config, folder, checkpoint, plain):
+    if _fit(config, folder, checkpoint):
         # From the files alone, so that a run whose drawing was cut short is mended by ckpt_path=last.
         draw_run(folder)
         print(summary_table(read_run(folder)))
@@ -63,13 +61,14 @@ def _checkpoint(config: TrainConfig, folder: Path) -> Path | None:
     return None
 
 
-def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict[str, Any]) -> bool:
+def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None) -> bool:
     """Train; True on the rank that keeps the records."""
     import lightning as L
 
-    from revlm.records.folder import SUMMARY
+    from revlm.records import folder as run_folder
     from revlm.records.logger import RunLogger
     from revlm.records.results import export_run, write_samples, write_summary
+    from revlm.training import arithmetic
     from revlm.training.build import build_datamodule, build_module
     from revlm.training.checkpoints import step_of
     from revlm.training.strategies import SHARDED
@@ -80,9 +79,17 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
     data.open()
     module = build_module(config, data)
     step = -1 if checkpoint is None else step_of(checkpoint)
-    if step >= data.num_steps and (folder / SUMMARY).exists():
+    if step >= data.num_steps and (folder / run_folder.SUMMARY).exists():
         print(f"{folder} is finished already.", flush=True)
         return True
+    remembered = run_folder.settled(folder) if checkpoint else {}
+    flops = module.flops_per_token * data.num_steps * data.tokens_per_step
+    arithmetic.settle(config.trainer, remembered, flops=flops)
+    if config.trainer.compile:
+        arithmetic.keep_compiled(Path(config.cache.dir))
+        module.loss.compile()
+    plain = cli.plain(config)
+    run_folder.write_config(folder, plain)
     logger = RunLogger(folder, config.logger, plain, step=step)
     trainer = build_trainer(
         config, folder, data, module.model, fresh=step < 0, logger=logger, callbacks=[logger]

@@ -21,7 +21,7 @@ HOUSE = {
         "tables", "files", "hub", "controls", "damage", "corpus", "tokens", "units", "layout", "windows", "streams",
         "datamodule",
     ],
-    "models": ["__init__", "nll", "backbone", "generation", "language_model"],
+    "models": ["__init__", "precision", "chunked_loss", "nll", "backbone", "generation", "language_model"],
     "measures": [
         "__init__", "crossing", "curve_files", "curves", "text_statistics", "scoring", "document_scores", "sliding", "tasks", "evaluation",
     ],
@@ -32,7 +32,8 @@ HOUSE = {
     "selection": ["__init__", "candidates", "scored_corpus", "dsir", "rules", "budget", "choice", "write"],
     "training.strategies": ["fsdp", "__init__"],
     "training": [
-        "__init__", "optimizers", "throughput", "modules", "callbacks", "checkpoints", "trainer", "build",
+        "__init__", "muon", "optimizers", "throughput", "modules", "callbacks", "checkpoints", "arithmetic", "trainer",
+        "build",
     ],
     "integrations": ["__init__", "datatrove", "executors"],
     "records": ["__init__", "folder", "wandb_run", "dashboard", "logger", "results"],

@@ -142,8 +142,11 @@ class TrainerConfig:
     devices: int = 1
     num_nodes: int = 1
     strategy: Strategy = Strategy.auto
-    # auto: bf16 on a GPU that has it, float32 elsewhere.
+    # auto: bf16-mixed on a GPU that computes in it, float32 elsewhere; the run's config.yaml has the choice. bf16-mixed is
+    # faster on processors with matrix units for it as well.
     precision: str = "auto"
+    # torch.compile of the model's body; null: where the run is long enough to win back what compiling takes.
+    compile: bool | None = None
     log_every_n_steps: int = 10
     progress_bar: bool = True
     # A checkpoint is written at every validation and, if set, every so many steps between.

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn import LinearCrossEntropyOptions
 from torch.utils.checkpoint import checkpoint
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from revlm.data.streams import IGNORE
+from revlm.errors import UserError, first_line
+from revlm.models.chunked_loss import chunked_cross_entropy
 
 # Tokens whose logits are held at once. At a vocabulary of 4096 that is 4 MB, which a core's cache
 # holds; larger chunks were not faster on a CPU and cost memory at large vocabularies.
@@ -44,6 +45,26 @@ class TokenLoss:
         self.linear = _makes_logits(model, _embedding_head)
         self.replayed = not self.linear and _makes_logits(model, _replayed_head)
         self.chunk = max(1, min(CHUNK_TOKENS, CHUNK_LOGITS // vocabulary_of(model)))
+        self._trained_body: Callable[..., Any] = model.base_model
+
+    def compile(self) -> None:
+        """Let torch compile the body for `sum_nll`, whose rows all have one shape; it happens at the first one.
+
+        Everything else, such as losses of rows of any length and generation, goes on uncompiled.
+        """
+        from torch._dynamo.exc import TorchDynamoException
+
+        body: Callable[..., Any] = torch.compile(self.model.base_model.forward, dynamic=False)
+
+        def compiled(**inputs: Any) -> Any:
+            try:
+                return body(**inputs)
+            except TorchDynamoException as error:
+                raise UserError(
+                    f"torch cannot compile this model here ({first_line(error)}): set trainer.compile=false."
+                ) from error
+
+        self._trained_body = compiled
 
     def token_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Negative log-likelihood of every label.
@@ -58,7 +79,7 @@ class TokenLoss:
             (B, T) float32 nats (float64 for a model in float64); entry t belongs to labels[:, t],
             0 where ignored.
         """
-        states, targets = self._predictions(input_ids, labels, position_ids)
+        states, targets = self._predictions(input_ids, labels, position_ids, self.model.base_model)
         dtype = torch.promote_types(states.dtype, torch.float32)
         chunks = zip(torch.split(states, self.chunk), torch.split(targets, self.chunk), strict=True)
         losses = [
@@ -71,24 +92,30 @@ class TokenLoss:
 
     def sum_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
         """Sum of `token_nll`, differentiable: () float32 nats."""
-        states, targets = self._predictions(input_ids, labels, position_ids)
-        if not self.linear or states.dtype != torch.float32:
-            # torch's chunked loss knows only embeddings, and would round to the states' own precision.
-            return _checkpointed_sum(self._logits, states, targets, self.chunk)
-        head = self.model.get_output_embeddings()
-        chunk = self.chunk if states.device.type == "cpu" else None
-        options = LinearCrossEntropyOptions(batch_chunk_size=chunk, acc_dtype=torch.float32)
-        return F.linear_cross_entropy(
-            states, head.weight, targets, linear_bias=head.bias, reduction="sum", options=options
-        )
+        states, targets = self._predictions(input_ids, labels, position_ids, self._trained_body)
+        device = states.device.type
+        head = self.model.get_output_embeddings() if self.linear else None
+        if head is None or head.bias is not None or states.dtype == torch.float64:
+            return _checkpointed_sum(self._logits, states, targets, self._chunk_on(device))
+        if torch.is_autocast_enabled(device):
+            states = states.to(torch.get_autocast_dtype(device))
+        with torch.autocast(device, enabled=False):
+            return chunked_cross_entropy(states, head.weight, targets, self._chunk_on(device))
+
+    def _chunk_on(self, device: str) -> int:
+        """Tokens whose logits are held at once: a GPU wants larger products than a processor's cache holds."""
+        return self.chunk if device == "cpu" else 16 * self.chunk
 
     def _predictions(
-        self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None
+        self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None, body: Callable[..., Any]
     ) -> tuple[Tensor, Tensor]:
         """What predicts each label, hidden states (N, H) or logits (N, V), and the labels (N,)."""
+        if position_ids is not None and _begin_with_their_rows(labels, position_ids):
+            # A mask takes (B, 1, T, T) numbers; causal attention without one gives these labels the same losses.
+            position_ids = None
         inputs = {"input_ids": input_ids, "position_ids": position_ids, "use_cache": False}
         if self.linear or self.replayed:
-            states = self.model.base_model(**inputs).last_hidden_state
+            states = body(**inputs).last_hidden_state
         else:
             states = self.model(**inputs).logits
         wanted = labels[:, 1:] != IGNORE
@@ -98,6 +125,12 @@ class TokenLoss:
         if self.linear:
             return _embedding_head(self.model, states)
         return _replayed_head(self.model, states) if self.replayed else states
+
+
+def _begin_with_their_rows(labels: Tensor, position_ids: Tensor) -> bool:
+    """Whether every window with a label begins where its row does, as where rows hold one window and padding."""
+    from_start = torch.arange(labels.shape[1], device=labels.device)
+    return not ((position_ids != from_start) & (labels != IGNORE)).any()
 
 
 @contextmanager
@@ -151,15 +184,14 @@ def _makes_logits(model: PreTrainedModel, head: Callable[[PreTrainedModel, Tenso
 def _checkpointed_sum(
     head: Callable[[Tensor], Tensor], states: Tensor, targets: Tensor, chunk: int
 ) -> Tensor:
-    """Summed nll in float32 of states in a lower precision; logits are made twice, never held."""
+    """Summed nll in float32 under any head; logits are made twice, never held."""
 
     def part(some: Tensor, wanted: Tensor) -> Tensor:
         return F.cross_entropy(head(some).float(), wanted, reduction="sum")
 
-    size = chunk if states.device.type == "cpu" else 16 * chunk
     sums = [
         cast(Tensor, checkpoint(part, some, wanted, use_reentrant=False))
-        for some, wanted in zip(torch.split(states, size), torch.split(targets, size), strict=True)
+        for some, wanted in zip(torch.split(states, chunk), torch.split(targets, chunk), strict=True)
     ]
     return torch.stack(sums).sum()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from filelock import FileLock, Timeout
 from omegaconf import OmegaConf
@@ -35,6 +35,8 @@ FREE = (
     "trainer.progress_bar",
     "trainer.checkpoint_every_n_steps",
 )
+# What a run settles when it begins: without an option of its own it continues as it began.
+SETTLED = ("trainer.precision", "trainer.compile")
 
 
 def is_first_rank() -> bool:
@@ -95,12 +97,21 @@ def check_same_run(folder: Path, config: dict[str, Any]) -> None:
         return
     old, new = flatten(OmegaConf.to_container(OmegaConf.load(path))), flatten(config)
     for key in sorted(old.keys() | new.keys()):
+        if key in SETTLED and new.get(key) in (None, "auto"):
+            continue
         # Older runs wrote paths as they were given.
         if not key.startswith(FREE) and at_home(old.get(key)) != new.get(key):
             raise UserError(
                 f"{folder} was started with {key}={old.get(key)}, not {new.get(key)}: "
                 "give the same options to continue it, or choose another run.dir=."
             )
+
+
+def settled(folder: Path) -> dict[str, Any]:
+    """How a run's trainer was set when it began; nothing where there is no run yet."""
+    path = folder / CONFIG
+    options = OmegaConf.to_container(OmegaConf.load(path)) if path.exists() else {}
+    return dict(cast(dict[str, Any], options).get("trainer", {}))
 
 
 def write_config(folder: Path, config: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, cast
 import lightning as L
 import torch
 from lightning.pytorch.strategies import FSDPStrategy
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel
@@ -160,8 +160,8 @@ class DirectionalLM(L.LightningModule):
         Raises:
             UserError: the gradient, and so the loss behind it, is nan or infinite.
         """
-        norms = [p.grad.detach().norm() for p in self.model.parameters() if p.grad is not None]
-        grad_norm = torch.stack(norms).norm()
+        grads = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.grad_norm = grad_norm = nn.utils.get_total_norm(grads)
         step = self.global_step + 1
         if not torch.isfinite(grad_norm):
             raise UserError(f"the loss or its gradient is {grad_norm.item()} at step {step}: {NOT_FINITE}")
@@ -176,12 +176,13 @@ class DirectionalLM(L.LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip by the norm over all parameters, over all shards where there are some."""
+        """Clip by the norm over all parameters, which is known already, or over all shards where there are some."""
         if isinstance(self.trainer.strategy, FSDPStrategy):
             # Lightning refuses to clip shards by norm; the wrapped model knows how.
             cast(Any, self.trainer.strategy.model).clip_grad_norm_(gradient_clip_val)
             return
-        self.clip_gradients(optimizer, gradient_clip_val, gradient_clip_algorithm)
+        if gradient_clip_val:
+            nn.utils.clip_grads_with_norm_(self.model.parameters(), float(gradient_clip_val), self.grad_norm)
 
     def configure_optimizers(self) -> Any:
         """Optimiser and a schedule that moves with every step."""

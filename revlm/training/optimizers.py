@@ -7,20 +7,22 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import PreTrainedModel, get_scheduler
 
 from revlm.config import OptimizerConfig, OptimizerName, Schedule
 from revlm.errors import UserError
+from revlm.training.muon import StackedMuon
 
 MATRIX = 2  # dimensions
+FUSED = ("cpu", "cuda")  # devices that have torch's fused AdamW
 
 
 class Together(Optimizer):
     """Several optimisers that step as one, over disjoint parameters.
 
-    torch's Muon takes matrices only; Lightning's automatic optimisation takes one optimiser. The
+    Muon takes matrices only; Lightning's automatic optimisation takes one optimiser. The
     members' own parameter groups are shared, so a schedule reaches all of them.
     """
 
@@ -94,12 +96,15 @@ def build_optimizer(model: PreTrainedModel, config: OptimizerConfig, groups: dic
             members[groups[clean]].append(p)
     decay = {"decayed": config.weight_decay, "plain": 0.0}
     parts = [{"params": members[rule], "weight_decay": decay[rule]} for rule in decay if members[rule]]
-    adamw = AdamW(parts, lr=config.lr, betas=(config.beta1, config.beta2))
+    # One kernel for all parameters in place of a dozen for each.
+    fused = model.device.type in FUSED
+    adamw = AdamW(parts, lr=config.lr, betas=(config.beta1, config.beta2), fused=fused)
     if not members["muon"]:
         return adamw
     if any(p.ndim != MATRIX for p in members["muon"]):
         raise UserError("optimizer.name=muon needs whole matrices, not shards: choose trainer.strategy=ddp.")
-    return Together([Muon(members["muon"], lr=config.muon_lr, weight_decay=config.weight_decay), adamw])
+    muon = StackedMuon(members["muon"], lr=config.muon_lr, weight_decay=config.weight_decay)
+    return Together([muon, adamw])
 
 
 def build_schedule(optimizer: Optimizer, config: OptimizerConfig, num_steps: int) -> LRScheduler:

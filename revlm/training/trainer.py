@@ -8,7 +8,6 @@ import warnings
 from pathlib import Path
 
 import lightning as L
-import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
@@ -60,7 +59,7 @@ def build_trainer(
             devices=options.devices,
             num_nodes=options.num_nodes,
             strategy=strategy,
-            precision=choose_precision(options.precision, options.accelerator),  # type: ignore[arg-type]
+            precision=options.precision,  # type: ignore[arg-type]
             max_epochs=1,
             val_check_interval=data.num_steps * accumulate // config.budget.validations,
             num_sanity_val_steps=-1 if fresh else 0,
@@ -85,14 +84,6 @@ def _unavailable(options: TrainerConfig, error: Exception) -> UserError:
         f"trainer.precision={options.precision} cannot be had here ({str(error).splitlines()[0]}): "
         "leave them at their defaults, or choose others."
     )
-
-
-def choose_precision(precision: str, accelerator: str) -> str:
-    """`auto` is bfloat16 where a GPU computes in it, and float32 elsewhere."""
-    if precision != "auto":
-        return precision
-    on_gpu = accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available()
-    return "bf16-mixed" if on_gpu and torch.cuda.is_bf16_supported() else "32-true"
 
 
 def _progress(options: TrainerConfig, clock: Clock) -> list[Callback]:

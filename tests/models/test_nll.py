@@ -219,3 +219,25 @@ def test_bfloat16_losses_are_float32_from_the_logits_on(tiny_lm, layout, documen
     nll = losses(tiny_lm.bfloat16(), row, labels, positions)
     assert nll.dtype == torch.float32
     assert len(nll[labels != IGNORE].unique()) > 0.8 * len(documents[0])
+
+
+def test_rows_of_one_window_need_no_mask(tiny_lm, layout, documents):
+    """Windows that begin where their rows do are read without a mask of T times T, padding or not; others with one."""
+    row, labels, positions = one_window_row(documents[0], layout)
+    padding = torch.zeros(1, 7, dtype=torch.int64)
+    ids, wanted, at = (
+        torch.cat((given, more), 1)
+        for given, more in ((row, padding), (labels, padding + IGNORE), (positions, padding))
+    )
+    loss, seen = TokenLoss(tiny_lm), []
+    hook = tiny_lm.base_model.register_forward_pre_hook(
+        lambda _, __, inputs: seen.append(inputs["position_ids"] is None), with_kwargs=True
+    )
+    with torch.no_grad():
+        padded = loss.token_nll(ids, wanted, at)
+        plain = loss.token_nll(row, labels, positions)
+        loss.token_nll(*(torch.cat((each, each), 1) for each in (row, labels, positions)))
+    hook.remove()
+    assert seen == [True, True, False]
+    assert torch.allclose(padded[:, : row.shape[1]], plain, atol=1e-6)
+    assert not padded[:, row.shape[1] :].any()

@@ -17,7 +17,7 @@ from revlm.statistics.effect import Effect, seed_mean
 # Options that say where or how fast a run computes, not what.
 MACHINE = ("seed", "ckpt_path", "run", "cache", "logger", "trainer", "data.num_workers", "data.path",
            "budget.micro_batch_size", "curves")  # fmt: skip
-COMPUTED = ("trainer.precision",)
+COMPUTED = ("trainer.precision", "trainer.compile")
 # Two arms read the same held-out tokens with the same architecture when these agree.
 SHARED = ("data", "tokenizer", "model", "init")
 # Options that two arms differ in by design.
