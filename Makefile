@@ -64,11 +64,15 @@ lint: install  ## ruff, format and types
 check: lint  ## lint and the tests that start no process, before each commit: minutes
 	$(RUN) pytest -q -m 'not slow and not process' $(SIDE_BY_SIDE)
 
-bench: install  ## measure speed and memory, as ratios in one run
-	$(RUN) benchmarks.tokens_memory
-	$(RUN) benchmarks.training_speed
-	$(RUN) benchmarks.scoring_speed
-	$(RUN) benchmarks.scoring_memory
+bench: $(VENV)/smollm2 $(VENV)/bench  ## measure speed and memory beside peers, on a quiet machine: docs/performance.md
+	REVLM_LITGPT=$(abspath $(VENV)/litgpt/bin/python) $(RUN) benchmarks
+
+# litgpt's pins conflict with ours, so it gets an environment of its own.
+$(VENV)/bench: $(VENV)/installed
+	$(RUN) pip install --quiet --disable-pip-version-check --no-deps duckdb==2.0.1
+	test -x $(VENV)/litgpt/bin/python || $(PYTHON) -m venv $(VENV)/litgpt
+	$(VENV)/litgpt/bin/pip install --quiet --disable-pip-version-check torch==2.13.0 litgpt==0.5.13
+	touch $@
 
 clean:  ## remove what make made; runs/ stays
 	rm -rf $(VENV) build *.egg-info
