@@ -84,11 +84,11 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None, plain: dict
         print(f"{folder} is finished already.", flush=True)
         return True
     logger = RunLogger(folder, config.logger, plain, step=step)
-    trainer = build_trainer(
+    trainer, stop = build_trainer(
         config, folder, data, module.model, fresh=step < 0, logger=logger, callbacks=[logger]
     )
     with closing(logger):
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        stop.fit(trainer, module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         # Every rank holds a shard: all take part in gathering the weights.
         sharded = config.trainer.strategy in SHARDED
         weights = trainer.strategy.lightning_module_state_dict() if sharded else None
