@@ -80,6 +80,7 @@ class _Watch:
     def _break_off(self, number: int) -> None:
         for child in self.release():
             child.kill()
+            child.wait()
         if speaks():
             # The main thread may hold sys.stderr.
             os.write(2, f"{Stopped(number, self.text)}\n".encode())
