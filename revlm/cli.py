@@ -19,6 +19,7 @@ from revlm.composition import COMMANDS, compose, conf_dir, declared, plain, quot
 from revlm.config.marks import PATH, SHORT, VERBATIM, at_home, marked, named
 from revlm.errors import UserError
 from revlm.mistakes import check_given, mistake
+from revlm.stopping import Stopped, speaks, stoppable
 
 __all__ = ["compose", "conf_dir", "declared", "plain", "register", "run"]
 
@@ -30,6 +31,12 @@ PLAIN, WORDS = re.compile(r"[A-Za-z_/.][\w./-]*", re.ASCII), {"true", "false", "
 FUNCTION = re.compile(r"(choice|range|interval|glob|shuffle|sort)\(.*\)$")
 # What a shell reports of a process that wrote to a closed pipe.
 NOBODY_READS = 141
+# What is left of a command that is stopped, where that is more than nothing.
+KEPT = {
+    "train": "the same command with run.dir= and ckpt_path=last continues from the run's last checkpoint, if it has one.",
+    "score": "finished shards are kept; the same command continues.",
+    "evaluate": "finished models and directions are kept; the same command does the others.",
+}
 
 
 def run(task: Callable[[Any], None]) -> NoReturn:
@@ -38,8 +45,9 @@ def run(task: Callable[[Any], None]) -> NoReturn:
     Args:
         task: the command; its options are those of its name in COMMANDS.
 
-    Exit codes: 0 done, 2 for what the user can mend (one line, no traceback), 130 interrupted, 141 when nobody reads
-    the output any more. Anything else is a bug and keeps its traceback.
+    Exit codes: 0 done, 2 for what the user can mend (one line, no traceback), 130, 138 and 143 when SIGINT, SIGUSR1 or
+    SIGTERM stopped it (one line too), 141 when nobody reads the output any more. Anything else is a bug and keeps its
+    traceback.
     """
     command = task.__name__
     register()
@@ -47,12 +55,17 @@ def run(task: Callable[[Any], None]) -> NoReturn:
     # Hydra prints and exits by itself unless it is told to raise.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
-        with _while_read():
+        with (
+            stoppable(KEPT.get(command, "nothing is left half-written; the same command starts again.")),
+            _while_read(),
+        ):
             refused = _refused(task, command, prose)
             if refused:
                 print(f"error: {refused}", file=sys.stderr)
-    except KeyboardInterrupt:
-        _leave(130)
+    except Stopped as stop:
+        if speaks():
+            print(stop, file=sys.stderr)
+        _leave(stop.code)
     except SystemExit as end:
         # Hydra ends --help in this way.
         _leave(end.code)

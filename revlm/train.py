@@ -91,11 +91,11 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None) -> bool:
     plain = cli.plain(config)
     run_folder.write_config(folder, plain)
     logger = RunLogger(folder, config.logger, plain, step=step)
-    trainer = build_trainer(
+    trainer, stop = build_trainer(
         config, folder, data, module.model, fresh=step < 0, logger=logger, callbacks=[logger]
     )
     with closing(logger):
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        stop.fit(trainer, module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         # Every rank holds a shard: all take part in gathering the weights.
         sharded = config.trainer.strategy in SHARDED
         weights = trainer.strategy.lightning_module_state_dict() if sharded else None

@@ -14,7 +14,7 @@ PACKAGE = Path(revlm.__file__).parent
 
 # Rooms in the order in which the data flows; inside a room, modules in theirs. A dotted room lies in a folder of a room.
 HOUSE = {
-    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths"],
+    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths", "stopping"],
     "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired"],
     "data": [
         "__init__", "document", "reading", "hashes", "order", "split", "samples", "sample", "caps", "lines", "question_sets",
@@ -32,8 +32,8 @@ HOUSE = {
     "selection": ["__init__", "candidates", "scored_corpus", "dsir", "rules", "budget", "choice", "write"],
     "training.strategies": ["fsdp", "__init__"],
     "training": [
-        "__init__", "muon", "optimizers", "throughput", "modules", "callbacks", "checkpoints", "arithmetic", "trainer",
-        "build",
+        "__init__", "muon", "optimizers", "throughput", "modules", "callbacks", "checkpoints", "stopping", "arithmetic",
+        "trainer", "build",
     ],
     "integrations": ["__init__", "datatrove", "executors"],
     "records": ["__init__", "folder", "wandb_run", "dashboard", "logger", "results"],

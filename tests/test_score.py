@@ -55,17 +55,30 @@ def test_the_same_command_finds_its_finished_run(revlm_command, model, scored):
     assert (folder / "scores.parquet").stat().st_mtime_ns == before
 
 
+STOPPED = "stopped by SIGTERM: finished shards are kept; the same command continues."
+
+
 @pytest.mark.process
-def test_a_killed_run_ends_in_the_same_bytes(python, model, scored, cache_dir, tmp_path):
-    """SIGKILL in the middle, the same command again: a table equal to the last byte."""
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGTERM, 143)],
+    ids=["SIGKILL", "SIGTERM"],
+)
+def test_a_stopped_run_ends_in_the_same_bytes(python, model, scored, cache_dir, tmp_path, number, code):
+    """SIGKILL or SIGTERM in the middle, the same command again: a table equal to the last byte."""
     command = [python, "-m", "revlm.score", model, *DATA, *QUICK, f"run.root={tmp_path}"]
     environment = os.environ | {"REVLM_CACHE": str(cache_dir)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("score/*/shards/*.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.002)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(number)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == code
+    # Progress stands before it.
+    assert said.splitlines()[1:] == ([] if number == signal.SIGKILL else [STOPPED])
     (folder,) = tmp_path.glob("score/*")
     done = len(list(folder.glob("shards/*.json")))
     assert done >= 2

@@ -1,6 +1,7 @@
 """Forked commands are what a new Python would run: the shortcut that other tests take is none for the numbers."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,21 @@ def is_there(process):
     except ProcessLookupError:
         return False
     return True
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_caller_that_is_asked_to_end_hands_it_on(python, tmp_path, number):
+    """A signal to what a test has started reaches the process that does the work, and its exit code comes back."""
+    (tmp_path / "waits.py").write_text(
+        "import signal, sys, time\n"
+        f"signal.signal({number.value}, lambda number, _: sys.exit(number))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    caller = subprocess.Popen([python, "-m", "waits"], cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+    assert caller.stdout.readline() == "ready\n"
+    caller.send_signal(number)
+    assert caller.wait(timeout=30) == number
 
 
 def test_a_caller_that_is_killed_takes_its_command_along(python, tmp_path):

@@ -5,7 +5,7 @@
 
 Each command is a process of its own, with its own arguments, folder, environment and exit code, that imports revlm
 itself. Only the libraries of others are there before it begins. A command whose environment they would have read while
-they were imported starts as a new Python.
+they were imported starts as a new Python. Signals that ask its caller to end reach the command.
 """
 
 import array
@@ -62,6 +62,7 @@ def keep(caller: socket.socket) -> list[str]:
             os.dup2(descriptor, number)
             os.close(descriptor)
         return enter(**json.loads(request))
+    caller.sendall(array.array("i", [command]).tobytes())
     status = wait(command, caller)
     caller.sendall(array.array("i", [os.waitstatus_to_exitcode(status)]).tobytes())
     os._exit(0)
@@ -105,6 +106,8 @@ def read_at_start() -> dict[str, str]:
 
 def ask(address: str, arguments: list[str]) -> int:
     """Have a command run, and wait for its exit code."""
+    import signal
+
     with open(f"{address}.json") as file:  # noqa: PTH123 -- starts sooner
         if json.load(file) != read_at_start():
             os.execv(sys.executable, [sys.executable, *arguments])
@@ -112,6 +115,9 @@ def ask(address: str, arguments: list[str]) -> int:
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
+        (command,) = array.array("i", server.recv(4))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, lambda number, _: os.kill(command, number))
         (code,) = array.array("i", server.recv(4))
     return code if code >= 0 else 128 - code
 

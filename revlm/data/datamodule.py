@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import numpy as np
@@ -23,6 +24,7 @@ from revlm.data.streams import Batch, EvalStream, Share, TrainStream
 from revlm.data.units import checked_units
 from revlm.direction import Direction
 from revlm.errors import UserError
+from revlm.stopping import end_with_parent
 
 
 class TokenStreamDataModule(L.LightningDataModule):
@@ -150,14 +152,20 @@ class TokenStreamDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> StatefulDataLoader:
         """Batches of the whole run; its state is the number of batches taken."""
-        return StatefulDataLoader(self.train_stream, batch_size=None, num_workers=self.data.num_workers)
+        return StatefulDataLoader(self.train_stream, **self._loading)
 
     def val_dataloader(self) -> list[DataLoader[Batch]]:
         """One loader a direction, in the order of `Direction`."""
-        return [
-            DataLoader(stream, batch_size=None, num_workers=self.data.num_workers)
-            for stream in self.val_streams
-        ]
+        return [DataLoader(stream, **self._loading) for stream in self.val_streams]
+
+    @property
+    def _loading(self) -> dict[str, Any]:
+        """Streams make whole batches; workers go on while their parent finishes a step."""
+        return {
+            "batch_size": None,
+            "num_workers": self.data.num_workers,
+            "worker_init_fn": end_with_parent,
+        }
 
     def _held_out(self) -> npt.NDArray[np.bool_]:
         """The split, made once: it hashes every text."""

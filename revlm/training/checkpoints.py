@@ -91,11 +91,18 @@ class LastCheckpoint(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save between validations."""
+        every = self.every_n_steps
+        if every and trainer.global_step % every == 0 and self.is_between_steps(trainer, batch_idx):
+            self.take(trainer)
+
+    def is_between_steps(self, trainer: L.Trainer, batch_idx: int) -> bool:
+        """Whether a step ends with this micro-batch and no validation is due behind it."""
         done = batch_idx + 1
-        if self.every_n_steps is None or done % self.accumulate:
-            return
-        validation_due = done % cast(int, trainer.val_check_batch) == 0
-        if not validation_due and trainer.global_step % self.every_n_steps == 0:
+        return bool(done % self.accumulate == 0 and done % cast(int, trainer.val_check_batch))
+
+    def take(self, trainer: L.Trainer) -> None:
+        """Save between two steps, once, from `on_train_batch_end`; it counts at the next `on_train_batch_start`."""
+        if not self._waits:
             trainer.save_checkpoint(self.waiting)
             self._waits = True
 

@@ -18,6 +18,7 @@ from revlm.data.datamodule import TokenStreamDataModule
 from revlm.errors import UserError
 from revlm.training.callbacks import PlainProgress, Progress
 from revlm.training.checkpoints import AtomicCheckpointIO, LastCheckpoint, RandomState
+from revlm.training.stopping import Stop
 from revlm.training.strategies import SHARDED, build_strategy
 from revlm.training.throughput import Clock
 
@@ -31,8 +32,8 @@ def build_trainer(
     fresh: bool,
     logger: Logger,
     callbacks: list[Callback],
-) -> L.Trainer:
-    """A trainer for one pass over a run's stream, validating evenly and at its end.
+) -> tuple[L.Trainer, Stop]:
+    """A trainer for one pass over a run's stream, validating evenly and at its end, and what stops it.
 
     Args:
         config: the run.
@@ -53,8 +54,9 @@ def build_trainer(
     clock, strategy = Clock(), build_strategy(options, model)
     every = options.checkpoint_every_n_steps
     checkpoint = LastCheckpoint(folder / "checkpoints", accumulate=accumulate, every_n_steps=every)
+    stop = Stop(checkpoint)
     try:
-        return L.Trainer(
+        trainer = L.Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
@@ -72,10 +74,11 @@ def build_trainer(
             enable_model_summary=False,
             default_root_dir=folder,
             plugins=[] if options.strategy in SHARDED else [AtomicCheckpointIO()],
-            callbacks=[clock, *callbacks, *_progress(options, clock), RandomState(), checkpoint],
+            callbacks=[clock, *callbacks, *_progress(options, clock), RandomState(), checkpoint, stop],
         )
     except (MisconfigurationException, ValueError) as error:
         raise _unavailable(options, error) from error
+    return trainer, stop
 
 
 def _unavailable(options: TrainerConfig, error: Exception) -> UserError:

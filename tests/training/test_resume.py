@@ -1,47 +1,14 @@
 """Runs that are killed, continued, and run by several processes."""
 
 import json
-import os
 import signal
-import subprocess
 import time
 
 import pytest
 import torch
 
 from revlm.records.folder import check_same_run, write_config
-
-SMOKE = ("+experiment=from_scratch_mixed", "scale=smoke", "logger=none", "budget.tokens=10_000")
-
-
-def rows(folder):
-    """The numbers of a run, without those that a clock makes."""
-    lines = (folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "train/tokens_per_second"} for line in lines]
-
-
-def weights(folder):
-    return torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-
-
-def kill_at_step(python, folder, step, arguments, cache_dir):
-    """Start a run in a process of its own and SIGKILL it once its record reaches a step."""
-    process = subprocess.Popen(
-        [python, "-m", "revlm.train", *arguments],
-        env=os.environ | {"REVLM_CACHE": str(cache_dir)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    metrics = folder / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if metrics.exists() and f'"step": {step},' in metrics.read_text():
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            return True
-        time.sleep(0.005)
-    process.kill()
-    return False
+from tests.training.runs import DDP, SMOKE, assert_same_run, rows, signalled
 
 
 @pytest.mark.process
@@ -51,16 +18,11 @@ def test_a_killed_run_continues_to_the_bit(tmp_path, python, revlm_command, cach
     options = (*SMOKE, f"data.num_workers={workers}", "trainer.checkpoint_every_n_steps=7", "ckpt_path=last")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     revlm_command("train", *options, f"run.dir={whole}", check=True)
-    assert kill_at_step(python, killed, 26, [*options, f"run.dir={killed}"], cache_dir)
+    signalled([python, "-m", "revlm.train", *options, f"run.dir={killed}"], killed, signal.SIGKILL, cache_dir)
     assert not (killed / "summary.json").exists()
     continued = revlm_command("train", *options, f"run.dir={killed}", check=True)
     assert "starting afresh" not in continued.stdout
-    assert rows(killed) == rows(whole)
-    assert all(
-        torch.equal(a, b) for a, b in zip(weights(killed).values(), weights(whole).values(), strict=True)
-    )
-    for name in ("curves.csv", "curves_first.csv", "intersection.json", "samples.txt"):
-        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    assert_same_run(killed, whole)
 
 
 @pytest.mark.process
@@ -68,8 +30,7 @@ def test_two_processes_train_as_one(tmp_path, revlm_command):
     """Two gloo processes and one process take the same steps on the same global batches."""
     one, two = tmp_path / "one", tmp_path / "two"
     revlm_command("train", *SMOKE, f"run.dir={one}", check=True)
-    ddp = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu")
-    revlm_command("train", *SMOKE, *ddp, f"run.dir={two}", check=True)
+    revlm_command("train", *SMOKE, *DDP, f"run.dir={two}", check=True)
     for mine, theirs in zip(rows(two), rows(one), strict=True):
         # Sums are added in another order, so the losses agree to rounding; a crossing may move with them.
         losses = [key for key in theirs if "nll" in key or key in ("step", "tokens", "train/lr")]
@@ -80,16 +41,15 @@ def test_two_processes_train_as_one(tmp_path, revlm_command):
 @pytest.mark.process
 def test_two_processes_continue_to_the_bit(tmp_path, python, revlm_command, cache_dir):
     """A killed run of two gloo processes continues with bitwise the same losses."""
-    ddp = ("trainer.strategy=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "ckpt_path=last")
+    options = (*SMOKE, *DDP, "ckpt_path=last")
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    revlm_command("train", *SMOKE, *ddp, f"run.dir={whole}", check=True)
-    assert kill_at_step(python, cut, 26, [*SMOKE, *ddp, f"run.dir={cut}"], cache_dir)
+    revlm_command("train", *options, f"run.dir={whole}", check=True)
+    signalled([python, "-m", "revlm.train", *options, f"run.dir={cut}"], cut, signal.SIGKILL, cache_dir)
     # The second rank notices the first one's death by its closed connection; its memory is not the run's.
     time.sleep(2)
-    continued = revlm_command("train", *SMOKE, *ddp, f"run.dir={cut}", check=True)
+    continued = revlm_command("train", *options, f"run.dir={cut}", check=True)
     assert "starting afresh" not in continued.stdout
-    assert rows(cut) == rows(whole)
-    assert all(torch.equal(a, b) for a, b in zip(weights(cut).values(), weights(whole).values(), strict=True))
+    assert_same_run(cut, whole)
 
 
 def test_continuing_under_other_options_is_refused(tmp_path, run_train):
