@@ -34,7 +34,14 @@ def track(
         lines: for work of hours: where there is no terminal, write a line every half a minute.
         delay: seconds before anything is shown.
     """
-    common = {"total": total, "initial": done, "desc": what, "unit": f" {unit}", "leave": False, "delay": delay}
+    common = {
+        "total": total,
+        "initial": done,
+        "desc": what,
+        "unit": f" {unit}",
+        "leave": False,
+        "delay": delay,
+    }
     if lines and not sys.stderr.isatty():
         return tqdm(**common, disable=False, file=_Lines(), mininterval=LINE_SECONDS, ascii=True, ncols=100)
     return tqdm(**common, disable=None, dynamic_ncols=True)

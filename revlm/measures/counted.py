@@ -12,10 +12,8 @@ from collections.abc import Sequence
 
 from revlm.data.streams import EvalStream, TrainStream
 from revlm.progress import track
-from revlm.statistics.kneser_ney import ORDERS, KneserNey
+from revlm.statistics.kneser_ney import MAX_TOKENS, ORDERS, KneserNey
 
-# Seconds and a gigabyte; with more text, counting is no longer a small part of a run.
-MAX_TOKENS = 10_000_000
 # Seconds before anybody is told that something is going on.
 PATIENCE = 5
 

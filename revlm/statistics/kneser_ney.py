@@ -29,6 +29,8 @@ Ids = npt.NDArray[np.integer]
 Ints = npt.NDArray[np.int64]
 
 ORDERS = (2, 3, 4)
+# What is counted in seconds and a gigabyte, both directions one after the other.
+MAX_TOKENS = 10_000_000
 # For counts 1, 2, and 3 or more, where the counts of counts of a small or odd text give none.
 FALLBACK = (0.5, 1.0, 1.5)
 # Rank of what does not occur. As an index it is the last entry, which every array below keeps for it.

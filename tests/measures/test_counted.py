@@ -30,7 +30,9 @@ def counted_on(batches, layout):
 
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("steps", [5, 10_000])
-def test_it_counts_the_windows_that_the_first_pass_reads(store, layout, validations, tokenizer, packed, steps):
+def test_it_counts_the_windows_that_the_first_pass_reads(
+    store, layout, validations, tokenizer, packed, steps
+):
     """The run's own batches, each window turned to the direction in question; a second pass counts nothing again."""
     layout = replace(layout, packed=packed)
     train = train_stream(store, layout, steps=steps)
@@ -71,7 +73,9 @@ def test_ranks_and_their_number_change_nothing(store, layout, validations, token
     assert counted.counted_losses(train, sharded, num_ids(tokenizer)) == alone
 
 
-def test_more_text_than_counting_is_made_for_is_not_counted(monkeypatch, store, layout, validations, tokenizer):
+def test_more_text_than_counting_is_made_for_is_not_counted(
+    monkeypatch, store, layout, validations, tokenizer
+):
     """The limit speaks of what the run reads, not of its corpus."""
     monkeypatch.setattr(counted, "MAX_TOKENS", 3_000)
     short, long = (train_stream(store, layout, steps=steps) for steps in (5, 10))

@@ -135,7 +135,9 @@ def test_longer_histories_help_where_the_text_has_them():
     for _ in range(400):
         ids = rng.integers(0, 8, 3).tolist()
         while len(ids) < 40:
-            ids.append((ids[-1] + 2 * ids[-2] + 3 * ids[-3]) % 8 if rng.random() < 0.9 else int(rng.integers(8)))
+            ids.append(
+                (ids[-1] + 2 * ids[-2] + 3 * ids[-3]) % 8 if rng.random() < 0.9 else int(rng.integers(8))
+            )
         windows.append(np.array(ids))
     losses = KneserNey(windows[:350], vocab_size=8).nll(windows[350:])
     assert losses[4].mean() < losses[3].mean() - 0.5 < losses[2].mean()
