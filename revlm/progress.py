@@ -21,7 +21,9 @@ class _Lines:
         sys.stderr.flush()
 
 
-def track(what: str, total: int | None, unit: str, *, done: int = 0, lines: bool = False) -> tqdm:
+def track(
+    what: str, total: int | None, unit: str, *, done: int = 0, lines: bool = False, delay: float = 0
+) -> tqdm:
     """A progress bar with time left, on stderr, where someone can see it.
 
     Args:
@@ -30,8 +32,16 @@ def track(what: str, total: int | None, unit: str, *, done: int = 0, lines: bool
         unit: what is counted.
         done: units that an earlier sitting has done: they count as progress, not as speed.
         lines: for work of hours: where there is no terminal, write a line every half a minute.
+        delay: seconds before anything is shown.
     """
-    common = {"total": total, "initial": done, "desc": what, "unit": f" {unit}", "leave": False}
+    common = {
+        "total": total,
+        "initial": done,
+        "desc": what,
+        "unit": f" {unit}",
+        "leave": False,
+        "delay": delay,
+    }
     if lines and not sys.stderr.isatty():
         return tqdm(**common, disable=False, file=_Lines(), mininterval=LINE_SECONDS, ascii=True, ncols=100)
     return tqdm(**common, disable=None, dynamic_ncols=True)

@@ -15,7 +15,7 @@ PACKAGE = Path(revlm.__file__).parent
 # Rooms in the order in which the data flows; inside a room, modules in theirs. A dotted room lies in a folder of a room.
 HOUSE = {
     "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths", "stopping"],
-    "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired"],
+    "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired", "kneser_ney"],
     "data": [
         "__init__", "document", "reading", "hashes", "order", "split", "samples", "sample", "caps", "lines", "question_sets",
         "tables", "files", "hub", "controls", "damage", "corpus", "tokens", "units", "layout", "windows", "streams",
@@ -23,7 +23,8 @@ HOUSE = {
     ],
     "models": ["__init__", "precision", "chunked_loss", "nll", "backbone", "generation", "language_model"],
     "measures": [
-        "__init__", "crossing", "curve_files", "curves", "text_statistics", "scoring", "document_scores", "sliding", "tasks", "evaluation",
+        "__init__", "crossing", "curve_files", "curves", "text_statistics", "scoring", "document_scores", "sliding", "counted", "tasks",
+        "evaluation",
     ],
     "scores": [
         "__init__", "table", "columns", "opened", "shards", "merge", "aligned", "combine", "agreement", "confounds",

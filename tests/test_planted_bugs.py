@@ -44,11 +44,10 @@ BUGS = [
     (
         "windows are cut after orienting",
         STREAMS,
-        "body = self.layout.orient(self._window(item), direction)",
+        "return self.layout.orient(window, direction)",
         (
-            "start = self.windows.start[item]\n"
-            "                whole = self.layout.orient(self.store.document(self.windows.doc[item]), direction)\n"
-            "                body = whole[start : start + self.windows.length[item]]"
+            "whole = self.layout.orient(self.store.document(self.windows.doc[item]), direction)\n"
+            "        return whole[start : start + self.windows.length[item]]"
         ),
         "data/test_streams.py::test_both_directions_score_the_same_tokens",
     ),

@@ -79,7 +79,7 @@ class RowBuilder:
             at = 0
             for item in items:
                 head = self.layout.head(direction)
-                body = self.layout.orient(self._window(item), direction)
+                body = self.body(item, direction)
                 body_at, end = at + len(head), at + len(head) + len(body)
                 input_ids[r, at:body_at] = head
                 input_ids[r, body_at:end] = body
@@ -98,9 +98,11 @@ class RowBuilder:
             step_targets=torch.tensor(step_targets),
         )
 
-    def _window(self, item: int) -> IntArray:
+    def body(self, item: int, direction: Direction) -> IntArray:
+        """(n,) ids of a window as a direction reads them, without what stands before them."""
         start = self.windows.start[item]
-        return self.store.document(self.windows.doc[item])[start : start + self.windows.length[item]]
+        window = self.store.document(self.windows.doc[item])[start : start + self.windows.length[item]]
+        return self.layout.orient(window, direction)
 
 
 @dataclass(frozen=True)
@@ -187,6 +189,17 @@ class TrainStream(Dataset):
         at = batch * self.share.batch_size
         plan = self.plan(epoch)
         return [plan[row] for row in range(at, at + self.share.batch_size)]
+
+    @property
+    def most_first_pass(self) -> int:
+        """Tokens of the windows of `first_pass` at most, known without planning an epoch."""
+        rows = min(self.num_steps, self.steps_per_epoch) * self.share.batch_size
+        return min(rows * self.layout.row_length, int(self.windows.length.sum()))
+
+    def first_pass(self) -> npt.NDArray[np.int64]:
+        """Numbers of the windows that the run reads in its first epoch, whichever rank takes them."""
+        rows = self.plan(0).rows
+        return rows.items[: rows.offsets[min(self.num_steps, self.steps_per_epoch) * self.share.batch_size]]
 
     def plan(self, epoch: int) -> Plan:
         """Every row of an epoch in order; the latest one is kept."""

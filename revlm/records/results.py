@@ -15,8 +15,9 @@ from revlm import keys
 from revlm.cache import write_atomically
 from revlm.config import TrainConfig
 from revlm.data.datamodule import TokenStreamDataModule
-from revlm.data.tokens import tokenizer_fingerprint
+from revlm.data.tokens import num_ids, tokenizer_fingerprint
 from revlm.direction import Direction
+from revlm.measures.counted import counted_losses
 from revlm.models.backbone import export
 from revlm.models.generation import Passage, generate_ids
 from revlm.training.modules import DirectionalLM
@@ -90,6 +91,8 @@ def write_summary(
     validations = [row for row in rows if keys.VAL_NLL_FORWARD in row]
     start, end = validations[0], validations[-1]
     tokens = data.num_steps * data.tokens_per_step
+    # What training took is read off before anything else takes memory.
+    cost = usage(trainer, tokens=tokens, flops_per_token=module.flops_per_token)
     summary = {
         "name": config.name,
         "seed": config.seed,
@@ -101,9 +104,10 @@ def write_summary(
         "relative_gap": end[keys.VAL_RELATIVE_GAP],
         "start_nll_forward": start[keys.VAL_NLL_FORWARD],
         "start_nll_reverse": start[keys.VAL_NLL_REVERSE],
+        "counted_nll": counted_losses(data.train_stream, data.val_streams, num_ids(data.tokenizer)),
         "tokens": tokens,
         "steps": data.num_steps,
-        **usage(trainer, tokens=tokens, flops_per_token=module.flops_per_token),
+        **cost,
         "parameters": module.model.num_parameters(),
         "window": data.layout.window,
         "vocab_size": len(data.tokenizer),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import shutil
 
 import pytest
@@ -160,6 +161,56 @@ def test_summary_table_tells_the_end_of_a_run(tmp_path):
     """The table at the end holds both losses, their gap and the crossing."""
     text = tables.summary_table(read_run(write_run(tmp_path / "run", forward=4.3, reverse=4.343)))
     assert all(part in text for part in ("4.3000", "4.3430", "+0.0430 (+1.0%)", "12 [9, 20]"))
+
+
+COUNTED = {
+    "forward": {"2": 5.1, "3": 4.9, "4": 4.6234},
+    "reverse": {"2": 5.2, "3": 4.8, "4": 4.6345},
+}
+
+
+def counting(folder, counted):
+    """A run whose summary says what counting reaches."""
+    summary = json.loads((folder / "summary.json").read_text())
+    (folder / "summary.json").write_text(json.dumps(summary | {"counted_nll": counted}))
+    return read_run(folder)
+
+
+def test_the_end_of_a_run_says_what_counting_reaches(tmp_path):
+    """Beneath the losses stand those of a 4-gram; a run of an older version says nothing of them."""
+    old = tables.summary_table(read_run(write_run(tmp_path / "old"))).splitlines()
+    new = tables.summary_table(counting(write_run(tmp_path / "new"), COUNTED)).splitlines()
+    losses = [row.split() for row in new if "4-gram" in row]
+    assert losses == [f"{side} loss of a 4-gram {COUNTED[side]['4']}".split() for side in Direction]
+    assert [row.split() for row in old] == [row.split() for row in new if "4-gram" not in row]
+
+
+def test_a_run_of_too_much_text_says_that_nothing_was_counted(tmp_path):
+    """Above the limit of counting the table tells so, with the limit."""
+    text = tables.summary_table(counting(write_run(tmp_path / "run"), None))
+    assert re.search(r"losses of a 4-gram +not counted \(over 10M tokens\)", text)
+
+
+def test_the_table_of_runs_has_counted_losses_where_all_seeds_have_them(tmp_path, arm_runs):
+    """An arm of which a seed was not counted has a dash; a table of old runs has no such columns."""
+    old, half = arm_runs("forward", [(4.1, 6.0)]), arm_runs("reverse", [(7.0, 4.2), (7.1, 4.3)])
+    assert "4-gram" not in tables.sweep_markdown(sweeps.gather(old), [])
+    new = counting(write_run(tmp_path / "new"), COUNTED)
+    half[0] = counting(half[0].folder, COUNTED)
+    page = tables.sweep_markdown(sweeps.gather([*old, *half, new]), [])
+    ends = {
+        tuple(cell.strip() for cell in row.split("|"))[-3:-1] for row in page.splitlines() if "from_" in row
+    }
+    assert ends == {("-", "-"), ("4.6234", "4.6345")}
+
+
+def test_runs_csv_holds_every_counted_order(tmp_path):
+    """Cells of runs that were not counted are empty."""
+    runs = [read_run(write_run(tmp_path / "old")), counting(write_run(tmp_path / "new"), COUNTED)]
+    old, new = csv.DictReader(io.StringIO(tables.runs_csv(runs)))
+    for side in Direction:
+        assert [old[f"counted_nll_{side}_{n}"] for n in (2, 3, 4)] == [""] * 3
+        assert {str(n): float(new[f"counted_nll_{side}_{n}"]) for n in (2, 3, 4)} == COUNTED[side]
 
 
 def test_a_diverged_run_has_no_loss(tmp_path):

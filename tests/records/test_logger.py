@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from revlm import keys
 from revlm.config import LoggerConfig, WandbMode
+from revlm.direction import Direction
 from revlm.errors import UserError
 from revlm.measures.curve_files import CURVES, INTERSECTION, INTERVALS
 from revlm.records.logger import RunLogger
@@ -73,6 +74,18 @@ def test_the_summary_is_the_last_validation(smoke_run):
     end = curves[(curves.step == curves.step.max()) & (curves.direction == "forward")]
     assert np.average(end.nll, weights=end["count"]) == pytest.approx(summary["nll_forward"], abs=1e-5)
     assert sorted(curves.step.unique()) == [r["step"] for r in rows_of(smoke_run) if keys.VAL_GAP in r]
+
+
+def test_the_summary_says_what_counting_reaches(smoke_run):
+    """Losses of n-gram models in both directions: better than knowing nothing, and near to each other."""
+    summary = read_json(smoke_run / "summary.json")
+    counted = summary["counted_nll"]
+    assert [(side, *orders) for side, orders in counted.items()] == [
+        (side, "2", "3", "4") for side in Direction
+    ]
+    losses = np.array([list(orders.values()) for orders in counted.values()])
+    assert (losses < np.log(summary["vocab_size"])).all()
+    assert np.abs(losses[0] - losses[1]).max() < 0.1 * losses.min()
 
 
 def test_both_directions_are_validated_on_the_same_tokens(smoke_run):

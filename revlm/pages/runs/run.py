@@ -18,10 +18,13 @@ from revlm.measures.crossing import ALL
 from revlm.measures.curve_files import BOUNDS, CURVES, INTERSECTION, INTERVALS, MEANS
 from revlm.pages.files import Crossing, Curve, Folder
 from revlm.records.folder import CONFIG, METRICS, SUMMARY, flatten
+from revlm.statistics.kneser_ney import ORDERS
 
 NEEDED = (
     "name", "seed", "module", "nll_forward", "nll_reverse", "gap", "tokens", "language", "corpus_fingerprint",
 )  # fmt: skip
+# Of the n-gram models of a run's text, the one that stands beside its losses.
+COUNTED = ORDERS[-1]
 # Options without which a run cannot be named or compared.
 OPTIONS = ("name", "seed", "direction.module", "direction.reverse_ratio", "budget.tokens", "data.window")
 
@@ -42,6 +45,11 @@ class Run:
     def validations(self) -> list[dict[str, Any]]:
         """Rows of validation, in order."""
         return [row for row in self.metrics if keys.VAL_NLL_FORWARD in row]
+
+    def counted(self, direction: Direction, order: int = COUNTED) -> float | None:
+        """Loss of an n-gram model of the run's own text; None where none was counted, as in older runs."""
+        losses: dict[str, float] = (self.summary.get("counted_nll") or {}).get(direction, {})
+        return losses.get(str(order))
 
 
 def number(value: Any) -> float:

@@ -10,17 +10,19 @@ from revlm.data.reading import told
 from revlm.direction import Direction
 from revlm.markup import csv_text, markdown
 from revlm.measures.crossing import ALL, rule_text
-from revlm.pages.runs.run import Run, number
+from revlm.pages.runs.run import COUNTED, Run, number
 from revlm.pages.runs.sweeps import Arm, Comparison
 from revlm.pages.text import crossing_columns, crossing_text, or_never, page
-from revlm.statistics.effect import Effect
+from revlm.statistics.effect import Effect, seed_mean
+from revlm.statistics.kneser_ney import MAX_TOKENS, ORDERS
 
 MEASURES = ("nll_forward", "nll_reverse", "gap")
+COUNTED_COLUMNS = {f"counted_nll_{side}_{order}": (side, order) for side in Direction for order in ORDERS}
 RUN_COLUMNS = (
     "folder", "name", "seed", "module", "language", "corpus_fingerprint", "model", "init", "tokens", "steps",
     "seconds", "tokens_per_second", "parameters", "window", "vocab_size", "num_val_documents",
     "start_nll_forward", "start_nll_reverse", "nll_forward", "nll_reverse", "gap", "relative_gap",
-    "intersection", "intersection_low", "intersection_high", "intersection_share_never", "commit",
+    *COUNTED_COLUMNS, "intersection", "intersection_low", "intersection_high", "intersection_share_never", "commit",
     "mfu", "peak_memory_mb", "device",
 )  # fmt: skip
 SWEEP_COLUMNS = (
@@ -34,6 +36,9 @@ Square brackets hold 95% t-intervals over seeds, n counts seeds; they are not co
 Curves cross, seed by seed, at
 {rule_text("curves.smoothing", "curves.hold")}
 (positions: tokens already read); later on it may rise above again."""
+COUNTED_NOTES = f"""\
+{COUNTED}-gram: losses on the same tokens of interpolated modified Kneser-Ney models, counted on the text that the run reads,
+all of it in either direction. A model above them has learned less than counting would."""
 COMPARISON_NOTES = """\
 Each row subtracts runs of equal seed; below zero the first arm is better.
 Total tokens: both arms trained on as many tokens, so they cost the same.
@@ -41,7 +46,7 @@ Tokens per direction: the mixed arm read as many tokens in the compared directio
 
 
 def summary_table(run: Run) -> str:
-    """The end of a run in five lines: losses before and after, their gap, the crossing, the speed."""
+    """The end of a run in a few lines: losses before and after, those of counting, the gap, the crossing, the speed."""
     from rich import box
     from rich.console import Console
     from rich.table import Column, Table
@@ -55,6 +60,8 @@ def summary_table(run: Run) -> str:
     for direction in Direction:
         start = summary.get(f"start_nll_{direction}")
         table.add_row(f"{direction} loss", _number(start), _number(summary[f"nll_{direction}"]))
+    for row in _counted_rows(run):
+        table.add_row(*row)
     table.add_row("gap (reverse - forward)", _number(_start_gap(summary), "+.4f"), gap_text(summary))
     table.add_row("curves cross at", "", crossing_text(first))
     if share := first.get("share_never"):
@@ -81,6 +88,7 @@ def runs_csv(runs: Iterable[Run]) -> str:
             "folder": run.folder.as_posix(),
             "model": run.config.get("model", {}).get("name"),
             "init": run.config.get("init", {}).get("kind"),
+            **{column: run.counted(*which) for column, which in COUNTED_COLUMNS.items()},
             **crossing_columns(run.intersection.get(ALL, {})),
         }
         for run in runs
@@ -115,9 +123,13 @@ def sweep_markdown(arms: Sequence[Arm], comparisons: Sequence[Comparison]) -> st
     labels = [arm.labels for arm in arms]
     varying = [key for key in labels[0] if key == "experiment" or len({row[key] for row in labels}) > 1]
     shared = ", ".join(f"{key} {value}" for key, value in labels[0].items() if key not in varying and value)
-    header = [*varying, "forward", "reverse", "gap", "curves cross at"]
+    counted = [_counted_cells(arm) for arm in arms] if any(_is_counted(arm) for arm in arms) else []
+    counts = [f"{COUNTED}-gram {direction}" for direction in Direction] if counted else []
+    header = [*varying, "forward", "reverse", "gap", "curves cross at", *counts]
     rows = [[*(arm.labels[key] for key in varying), *_cells(arm)] for arm in arms]
+    rows = [[*row, *cells] for row, cells in zip(rows, counted or [[]] * len(rows), strict=True)]
     parts = ["## Runs by experiment", f"All: {shared}." if shared else "", markdown(header, rows), NOTES]
+    parts += [COUNTED_NOTES] if counted else []
     if comparisons:
         parts += ["## Paired differences", _comparison_table(comparisons, varying), COMPARISON_NOTES]
     return page(parts)
@@ -129,6 +141,30 @@ def _cells(arm: Arm) -> list[str]:
         crossings = [crossing_text(arm.runs[0].intersection.get(ALL, {}))]
     losses = [arm.estimate(measure).text(".4f") for measure in MEASURES[:2]]
     return [*losses, arm.estimate("gap").text("+.4f"), ", ".join(crossings)]
+
+
+def _counted_rows(run: Run) -> list[list[str]]:
+    """Rows of the end of a run: what counting reaches; none for a run of a version that did not count."""
+    if "counted_nll" not in run.summary:
+        return []
+    if not run.summary["counted_nll"]:
+        return [[f"losses of a {COUNTED}-gram", "", f"not counted (over {MAX_TOKENS / 1e6:.0f}M tokens)"]]
+    return [[f"{side} loss of a {COUNTED}-gram", "", _number(run.counted(side))] for side in Direction]
+
+
+def _is_counted(arm: Arm) -> bool:
+    return all(run.counted(direction) is not None for run in arm.runs for direction in Direction)
+
+
+def _counted_cells(arm: Arm) -> list[str]:
+    """Mean over seeds of what counting reaches, by direction; seeds differ in which text they read, if in that."""
+    if not _is_counted(arm):
+        return ["-" for _ in Direction]
+    each = [
+        {seed: number(run.counted(side)) for seed, run in zip(arm.seeds, arm.runs, strict=True)}
+        for side in Direction
+    ]
+    return [f"{seed_mean(by_seed).value:.4f}" for by_seed in each]
 
 
 def _comparison_table(comparisons: Sequence[Comparison], varying: Sequence[str]) -> str:
