@@ -418,6 +418,17 @@ def test_a_row_without_a_usable_text_can_be_skipped(tmp_path, line, reason):
     assert f"{path}:3: " in "".join(told(reading.facts()))
 
 
+def test_a_text_file_without_a_usable_text_can_be_skipped(tmp_path):
+    """A file that is one document is left out as a row is."""
+    write(tmp_path / "a.txt", b"good")
+    path = write(tmp_path / "b.txt", b"b\0d")
+    assert f"{path}: NUL character" in refusal(tmp_path)
+    reading = Reading()
+    documents = list(read_files(config(tmp_path, unreadable=Unreadable.skip), reading))
+    assert [document.doc_id for document in documents] == ["a.txt"]
+    assert reading.rows_left_out == {"NUL character": 1}
+
+
 def test_a_column_that_no_row_has_is_never_skipped(tmp_path):
     """A misspelt column would leave out everything: it is refused, whatever is to be skipped."""
     path = write(tmp_path / "a.jsonl", jsonl(ROWS))

@@ -176,6 +176,14 @@ def test_a_question_without_a_valid_gold_label_is_named(tmp_path, entry, said):
     assert said in str(error.value)
 
 
+def test_questions_that_are_no_utf8_are_named(tmp_path):
+    """Questions are read as corpora are: a file in Latin-1 is told with the place."""
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes('{"question": "groß?", "options": ["x", "y"], "answer": "A"}'.encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.jsonl: invalid UTF-8 at byte 17"):
+        own_questions(file)
+
+
 @pytest.mark.parametrize("file", ["PIQA/test.jsonl", "HellaSwag/test.jsonl"])
 def test_files_that_have_no_gold_labels_are_refused(file):
     """Test sets whose answers were never published give no accuracy."""
