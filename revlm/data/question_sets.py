@@ -171,7 +171,7 @@ def _split(text: str) -> tuple[str, list[str]]:
 
 def _gold(answer: Any, options: list[str]) -> int:
     if not isinstance(answer, str) or not answer.strip():
-        raise ValueError(f"no gold label (answer={answer!r})")
+        raise ValueError(f"no gold label (the answer is {answer!r})")
     # A letter may also be the text of another option: what is meant then, nobody can know.
     meant = {index for index, option in enumerate(options) if _same(answer, option)}
     match = _ANSWER.match(answer.strip())
@@ -195,7 +195,7 @@ def _labelled(entry: Mapping[str, Any], *, labels: Mapping[str, int], options: t
     """The same options for every question, named by labels."""
     answer = entry.get("answer")
     if not isinstance(answer, str) or answer not in labels:
-        raise ValueError(f"no gold label (answer={answer!r})")
+        raise ValueError(f"no gold label (the answer is {answer!r})")
     # "Context (1): " numbers the sections for the reader; the abstract has no such words.
     passage = re.sub(r"(?m)^Context \(\d+\): ", "", str(entry["passage"]))
     return _question(str(entry["question"]), passage, list(options), labels[answer])

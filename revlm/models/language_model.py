@@ -99,7 +99,7 @@ class LanguageModel:
         if direction not in self.directions:
             raise UserError(
                 f"{self.name} was trained {' and '.join(self.directions)}, not {direction}: set allow=true to see what "
-                f"it does anyway, or choose a model that was trained with direction={direction} or mixed."
+                f"it does anyway, or choose a model that was trained {direction} or mixed."
             )
 
     @property
