@@ -139,7 +139,7 @@ def refused(place, tmp_path, monkeypatch):
             for name, value in prose.items():
                 setattr(options, name, value)
             getattr(importlib.import_module(f"revlm.{command}"), command)(options)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 -- what is no mistake is raised again
             return str(mistake(error, command, [str(tmp_path)]))
         return pytest.fail("nothing was refused")
 

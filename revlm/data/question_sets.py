@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from revlm.data.document import check_text
-from revlm.data.lines import json_objects
+from revlm.data.lines import COMPRESSIONS, json_objects
 from revlm.data.samples.packages import package_path
 from revlm.errors import UnreadableRowError, UserError
 
@@ -74,6 +74,14 @@ class Benchmark:
         if self.distinct:
             questions = list({q["question"]: q for q in reversed(questions)}.values())[::-1]
         return questions
+
+
+def question_file(name: str) -> str | None:
+    """What a file of questions is called without its endings, which may say that it is compressed; None for no such name."""
+    match = re.fullmatch(
+        rf"(.*)\.jsonl({'|'.join(map(re.escape, COMPRESSIONS))})?", Path(name).name, re.IGNORECASE
+    )
+    return match and match[1]
 
 
 def own_questions(path: Path) -> list[Question]:

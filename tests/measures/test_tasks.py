@@ -1,5 +1,6 @@
 """Every offline task has its questions, gold labels, choices and prompt; what is damaged is named."""
 
+import gzip
 import json
 from collections import Counter
 
@@ -207,6 +208,16 @@ def test_a_file_of_ones_own_is_a_task(tmp_path):
     assert [task.doc_to_target(doc) for doc in docs] == [1, 1, 2]
     assert [len(task.doc_to_choice(doc)) for doc in docs] == [2, 2, 3]
     assert task.doc_to_text(docs[1]) == "Before.\nQuestion: two?\nA. x\nB. y\nAnswer:"
+
+
+@pytest.mark.parametrize("name", ["a (1).JSONL", "a (1).jsonl.gz"])
+def test_a_file_of_questions_may_be_compressed_and_in_capitals(tmp_path, name):
+    """Endings mean what they mean in a corpus."""
+    data = json.dumps({"question": "one?", "options": ["x", "y"], "answer": "B"}).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    (task,) = load_tasks([str(tmp_path / name)], QuestionReading.forward)
+    assert task.task_name == "a (1)"
+    assert len(list(task.eval_docs)) == 1
 
 
 @pytest.fixture(scope="module")
