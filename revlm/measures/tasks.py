@@ -96,12 +96,19 @@ def load_tasks(names: Sequence[str], reading: QuestionReading) -> list[Task | Gr
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager: TaskManager | None = None
     tasks: list[Task | Group] = []
+    own: dict[str, str] = {}
     for name in dict.fromkeys(names):
         if name in BENCHMARKS:
             benchmark = BENCHMARKS[name]
             tasks.append(offline_task(name, benchmark.origin, benchmark.read(), PROMPTS[name], reading))
         elif stem := question_file(name):
             path = Path(name)
+            if stem in BENCHMARKS or stem in own:
+                other = own.get(stem, f"the offline task {stem}")
+                raise UserError(
+                    f"tasks: {name} has the name of {other}, and results go by names: rename the file."
+                )
+            own[stem] = name
             tasks.append(offline_task(stem, path.name, own_questions(path), OWN, reading))
         else:
             manager = manager or TaskManager()

@@ -220,6 +220,16 @@ def test_a_file_of_questions_may_be_compressed_and_in_capitals(tmp_path, name):
     assert len(list(task.eval_docs)) == 1
 
 
+@pytest.mark.parametrize("names", [("a/q.jsonl", "b/q.jsonl"), ("a/piqa.jsonl",)])
+def test_files_of_questions_do_not_take_each_other_s_place(tmp_path, names):
+    """Results go by the name of a task: a second file of that name would replace the first without a word."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps({"question": "one?", "options": ["x", "y"], "answer": "B"}))
+    with pytest.raises(UserError, match="rename the file"):
+        load_tasks([str(tmp_path / name) for name in names], QuestionReading.forward)
+
+
 @pytest.fixture(scope="module")
 def manager():
     return TaskManager()
