@@ -52,6 +52,7 @@ def generate(config: GenerateConfig) -> None:
 def _prompts(config: GenerateConfig) -> list[str]:
     """One prompt, or those of a file, line by line."""
     from revlm.data.document import check_text
+    from revlm.data.lines import lines_of
 
     if (config.text is None) == (config.file is None):
         raise UserError(
@@ -62,12 +63,12 @@ def _prompts(config: GenerateConfig) -> list[str]:
         check_text(config.text, "text=")
         return [config.text]
     path = Path(str(config.file))
-    try:
-        lines = path.read_text(encoding="utf-8").removesuffix("\n").split("\n")
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: no UTF-8 at byte {error.start}: re-encode it.") from error
-    except OSError as error:
-        raise UserError(f"file={path}: {error.strerror}: name a text file with one prompt a line.") from error
+    # A pipe is no file and can be read.
+    if not path.exists() or path.is_dir():
+        raise UserError(f"file={path}: there is no such file: name a text file with one prompt a line.")
+    lines = [line.removesuffix("\r") for line in lines_of(path)]
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
     for number, line in enumerate(lines, start=1):
         check_text(line, f"{path}, line {number}")
     return lines

@@ -18,6 +18,13 @@ from omegaconf.errors import OmegaConfBaseException
 from revlm.composition import compose, groups, quoted
 from revlm.errors import UserError, missing_extra
 
+# Options of training, and what other commands call them.
+COUNTERPARTS = {
+    "tokenizer.path": "model.tokenizer",
+    "tokenizer.begin": "model.begin",
+    "data.window": "window",
+}
+
 
 def mistake(error: Exception, command: str, places: Sequence[str] = (".",)) -> UserError:
     """An error as a line for the user; anything that the user cannot mend is raised again.
@@ -28,13 +35,13 @@ def mistake(error: Exception, command: str, places: Sequence[str] = (".",)) -> U
         places: folders that it writes to.
     """
     if isinstance(error, UserError):
-        return error
+        return _in_terms_of(error, command)
     if isinstance(error, HydraException | OmegaConfBaseException):
         return UserError(_explain(error, command))
     if isinstance(error, ModuleNotFoundError) and (missing := missing_extra(error)):
         return missing
     if _is_full_disk(error):
-        return UserError(_no_space(places))
+        return UserError(_no_space(places, command))
     if isinstance(error, PermissionError | NotADirectoryError | FileExistsError | IsADirectoryError):
         return UserError(
             f"{error.filename}: {error.strerror or error}: choose another folder or mend this one."
@@ -63,7 +70,7 @@ def _is_full_disk(error: BaseException | None) -> bool:
     return False
 
 
-def _no_space(places: Sequence[str]) -> str:
+def _no_space(places: Sequence[str], command: str) -> str:
     """One line about a full disk: the fullest of those that a command writes to."""
     existing = []
     for place in places:
@@ -73,10 +80,30 @@ def _no_space(places: Sequence[str]) -> str:
         existing.append(path)
     fullest = min(existing, key=lambda path: shutil.disk_usage(path).free)
     free = shutil.disk_usage(fullest).free
+    known = _options(command)
+    written = " and ".join(
+        f"{name}=" for name in ("out", "run.root", "run.dir", "cache.dir") if name in known
+    )
     return (
         f"no space left on the disk of {fullest} ({free / 1e6:.1f} MB free): "
-        "free some, or put run.root= and cache.dir= on another disk."
+        f"free some, or put {written} on another disk."
     )
+
+
+def _options(command: str) -> set[str]:
+    return set(_flatten(OmegaConf.to_container(compose(command), resolve=False)))
+
+
+def _in_terms_of(error: UserError, command: str) -> UserError:
+    """An error with the names that its command has for options: what commands share speaks of training's."""
+    text, known = str(error), None
+    for theirs, ours in COUNTERPARTS.items():
+        pattern = rf"(?<![\w./]){re.escape(theirs)}(?==)"
+        if re.search(pattern, text):
+            known = known or _options(command)
+            if theirs not in known and ours in known:
+                text = re.sub(pattern, ours, text)
+    return error if text == str(error) else UserError(text)
 
 
 def _explain(error: Exception, command: str) -> str:
@@ -96,6 +123,8 @@ def _explain(error: Exception, command: str) -> str:
     if override or "not in" in text:
         key = override[1] if override else full_key[1] if full_key else text.splitlines()[0]
         return f"{_no_option(key, command)} {_all_options(command)}"
+    if already := re.search(r"An item is already at '([^']+)'", text):
+        return f"{already[1]}: there is such an option: write {already[1]}= without the +. {_all_options(command)}"
     where = f"{full_key[1]}: " if full_key else ""
     if isinstance(error, OverrideParseException):
         key, equals, value = str(error.override).partition("=")

@@ -1,4 +1,4 @@
-"""Files that a user's pattern stands for: a name that exists means itself, whatever a pattern would make of it."""
+"""Files and folders that a user's pattern stands for: a name that exists means itself, whatever a pattern would make of it."""
 
 from __future__ import annotations
 
@@ -28,10 +28,16 @@ def matches(pattern: Path | str) -> tuple[Path, list[Path]]:
         return path, _once(_files(path))
     if os.path.lexists(path):
         return path.parent, [path]
-    root, rest = Path(path.anchor), list(path.parts[1:] if path.anchor else path.parts)
-    while rest and os.path.lexists(root / rest[0]):
-        root /= rest.pop(0)
-    return root, _once(_expanded(root, rest)) if rest and root.is_dir() else []
+    root, rest = _standing(path)
+    return root, _once(_expanded(root, rest, of_folders=False))
+
+
+def matching_folders(pattern: Path | str) -> list[Path]:
+    """The folders that a pattern stands for, as `matches` reads it, sorted by name: a folder means itself."""
+    path = Path(pattern)
+    if os.path.lexists(path):
+        return [path] if path.is_dir() else []
+    return _once(_expanded(*_standing(path), of_folders=True))
 
 
 def folders(root: Path) -> Iterator[tuple[Path, list[str]]]:
@@ -52,12 +58,25 @@ def _files(root: Path) -> Iterator[Path]:
     return (place / name for place, names in folders(root) for name in names)
 
 
-def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
-    """Files below a folder that match the parts of a glob."""
+def _standing(pattern: Path) -> tuple[Path, list[str]]:
+    """The longest beginning of a pattern that exists, and the other parts."""
+    root, rest = Path(pattern.anchor), list(pattern.parts[1:] if pattern.anchor else pattern.parts)
+    while rest and os.path.lexists(root / rest[0]):
+        root /= rest.pop(0)
+    return root, rest if root.is_dir() else []
+
+
+def _expanded(folder: Path, parts: Sequence[str], *, of_folders: bool) -> Iterator[Path]:
+    """Files or folders below a folder that match the parts of a glob; none for no parts."""
+    if not parts:
+        return
     head, *rest = parts
     if head == "**":
         for place, names in folders(folder):
-            yield from _expanded(place, rest) if rest else (place / name for name in names)
+            if rest:
+                yield from _expanded(place, rest, of_folders=of_folders)
+            else:
+                yield from [place] if of_folders else (place / name for name in names)
         return
     names = [head] if not glob.has_magic(head) else sorted(entry.name for entry in os.scandir(folder))
     for name in names:
@@ -65,14 +84,14 @@ def _expanded(folder: Path, parts: Sequence[str]) -> Iterator[Path]:
         hidden = name.startswith(".") and not head.startswith(".")
         if hidden or (not fnmatch.fnmatchcase(name, head) and name != head) or not os.path.lexists(path):
             continue
-        if not rest and not path.is_dir():
+        if not rest and path.is_dir() is of_folders:
             yield path
         elif rest and path.is_dir():
-            yield from _expanded(path, rest)
+            yield from _expanded(path, rest, of_folders=of_folders)
 
 
 def _once(found: Iterator[Path]) -> list[Path]:
-    """Files by name, each real one once, under the first of its names."""
+    """Files or folders by name, each real one once, under the first of its names."""
     by_place: dict[str, Path] = {}
     for path in sorted(found):
         by_place.setdefault(os.path.realpath(path), path)

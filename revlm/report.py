@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from revlm import cli
 from revlm.config import ReportConfig
 from revlm.errors import UserError
+from revlm.paths import matching_folders
 
 if TYPE_CHECKING:
     from revlm.pages.runs.run import Run
@@ -92,9 +92,7 @@ def find_runs(pattern: str) -> dict[str, list[Path]]:
 
     found: dict[str, list[Path]] = {kind: [] for kind, _ in KINDS}
     seen: set[str] = set()
-    # Path.glob takes no absolute pattern; a folder's own name may hold brackets.
-    roots = [pattern] if Path(pattern).is_dir() else sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207
-    for root in roots:
+    for root in matching_folders(pattern):
         for folder, subfolders, files in os.walk(root):
             subfolders.sort()
             kind = kind_of([*files, *subfolders])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from revlm import cli
 from revlm.checks import check
-from revlm.config import Rule, SelectConfig
+from revlm.config import CorpusConfig, Rule, SelectConfig
 from revlm.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,9 +78,19 @@ def _weighed(config: SelectConfig, scored: ScoredCorpus) -> tuple[Candidates, di
     from revlm.selection.dsir import weigh
 
     assert config.rule.target is not None
-    target = load_corpus(config.rule.target, Path(config.cache.dir))
+    try:
+        target = load_corpus(config.rule.target, Path(config.cache.dir))
+    except UserError as error:
+        raise UserError(_of_the_target(str(error))) from error
     weights, facts = weigh(scored, target)
     return replace(scored.candidates, values=weights), facts
+
+
+def _of_the_target(message: str) -> str:
+    """What is wrong with a corpus, in terms of the options that name the target."""
+    names = "|".join(option.name for option in fields(CorpusConfig))
+    message = re.sub(rf"(?<![\w./])data\.(?=({names})\b)", "rule.target.", message)
+    return re.sub(r"(?<![\w./])data=", "rule.target.source=", message)
 
 
 def _write(config: SelectConfig, scored: ScoredCorpus, chosen: Mask, target: dict[str, Any] | None) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from revlm import cli
+from revlm.cache import default_cache
 from revlm.checks import option
 from revlm.cli import for_hydra
-from revlm.composition import COMMANDS
+from revlm.composition import COMMANDS, LAST_CHECKPOINT, run_id
 from revlm.config.marks import PATH, VERBATIM, marked, named
 from revlm.records.folder import flatten
 
@@ -89,6 +90,15 @@ def test_lists_are_expanded_and_names_stay(home, value, expected):
     assert composed("score", f"model={quoted}").model.path == json.loads(text)
 
 
+@pytest.mark.parametrize("command", COMMANDS)
+def test_home_is_expanded_in_options_that_a_file_gives(home, command):
+    """A YAML file's ~ never passes the command line."""
+    names = [name for name in PATHS[command] if name != "tasks"]
+    given = [*GIVEN.get(command, []), *(f"{name}='~/a/x'" for name in names)]
+    options = cli.declared(command, cli.compose(command, given))
+    assert {name: option(options, name) for name in names} == dict.fromkeys(names, f"{home}/a/x")
+
+
 def test_globs_keep_their_pattern(home):
     """What a pattern matches is for the command to find out."""
     assert (
@@ -104,9 +114,23 @@ def test_other_values_keep_their_tilde(home):
 
 def test_home_is_expanded_in_hydras_own_folders(home):
     """A run's folder is made by Hydra, before the command begins."""
-    for argument in ("run.dir=~/r", "hydra.run.dir=~/r"):
+    for argument in ("run.dir=~/r", "hydra.run.dir=~/r", "run.dir='~/r'", 'hydra.run.dir="~/r"'):
         _, overrides = for_hydra([argument], COMMANDS["train"])
         assert cli.compose("train", overrides, return_hydra_config=True).hydra.run.dir == f"{home}/r"
+
+
+def test_the_newest_run_at_home_is_continued(home):
+    """ckpt_path=last looks for runs where run.root says, home included."""
+    checkpoint = home / "r" / "train" / "one" / LAST_CHECKPOINT
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert run_id("~/r", "train", "last") == "one"
+
+
+def test_the_cache_of_the_environment_may_lie_at_home(home, monkeypatch):
+    """REVLM_CACHE=~/c, as a configuration file of a shell or an editor leaves it."""
+    monkeypatch.setenv("REVLM_CACHE", "~/c")
+    assert default_cache() == home / "c"
 
 
 @pytest.mark.process

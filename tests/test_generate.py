@@ -1,5 +1,6 @@
 """`python -m revlm.generate`: what a user asks for and sees."""
 
+import gzip
 import json
 import shutil
 
@@ -117,7 +118,7 @@ def test_a_direction_that_was_not_trained_is_refused_unless_allowed(forward_only
     [
         ({}, r"say what to write from: text="),
         ({"text": "a", "file": "b"}, r"not both"),
-        ({"file": "nowhere.txt"}, r"file=nowhere.txt: No such file or directory"),
+        ({"file": "nowhere.txt"}, r"file=nowhere.txt: there is no such file"),
         ({"text": "a", "samples": 2}, r"samples=2 with temperature=0 would write the same text 2 times"),
         ({"text": "a", "num_tokens": 0}, r"num_tokens=0: set it to 1 or more"),
         ({"text": "a", "top_p": 0.0}, r"top_p=0.0: a share of probability above 0"),
@@ -144,11 +145,19 @@ def test_one_model_is_named(path):
 def test_a_file_that_is_no_text_is_named_with_its_place(circling, run, tmp_path):
     """Bytes that are not UTF-8, and characters that no text holds."""
     (tmp_path / "bad.txt").write_bytes(b"good\n\xff\n")
-    with pytest.raises(UserError, match=r"bad.txt: no UTF-8 at byte 5"):
+    with pytest.raises(UserError, match=r"bad.txt: invalid UTF-8 at byte 5"):
         run(circling, file=str(tmp_path / "bad.txt"))
     (tmp_path / "nul.txt").write_bytes(b"good\na\0\n")
     with pytest.raises(UserError, match=r"nul.txt, line 2: NUL character"):
         run(circling, file=str(tmp_path / "nul.txt"))
+
+
+def test_prompts_are_read_as_corpora_are(circling, run, tmp_path):
+    """A byte order mark, line ends of Windows and compression are no part of a prompt."""
+    (tmp_path / "p.txt.gz").write_bytes(gzip.compress("\ufeff a b\r\n c d\r\n".encode()))
+    out = tmp_path / "out.jsonl"
+    run(circling, file=str(tmp_path / "p.txt.gz"), out=str(out))
+    assert [json.loads(line)["prompt"] for line in out.read_text().splitlines()] == [" a b", " c d"]
 
 
 @pytest.mark.process

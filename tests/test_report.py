@@ -82,6 +82,22 @@ def test_glob_chooses_runs(report, sweep, tmp_path):
     ]
 
 
+def test_a_folder_that_exists_is_no_pattern(tmp_path):
+    """Brackets in a run's folder, or above a glob, are part of a name where there is such a name."""
+    for folder in ("[web]/one_0", "w/two_0", "[web]/[x]/three_0", "[web]/x/four_0"):
+        write_run(tmp_path / folder, tokens=100_000)
+    (tmp_path / "[web]" / "round").symlink_to(tmp_path / "[web]", target_is_directory=True)
+
+    def found(pattern):
+        return [folder.name for folder in command.find_runs(str(tmp_path / pattern))["training"]]
+
+    assert found("[web]/*_0") == ["one_0"]
+    assert found("[web]/[x]/*") == ["three_0"]
+    assert found("[w]/*") == ["two_0"]
+    assert found("[web]/**/*_0") == ["three_0", "one_0", "four_0"]
+    assert found("[web]/one*/*.json") == []
+
+
 def test_unfinished_damaged_and_repeated_runs_are_named(report, sweep):
     """Runs left out are named with the reason, and the others are reported."""
     (sweep / "from_scratch_mixed/run_0/summary.json").unlink()

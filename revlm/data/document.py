@@ -103,10 +103,7 @@ def text_columns(config: CorpusConfig) -> list[str]:
 def _text(row: Mapping[str, Any], column: str, where: str) -> str:
     text = _field(row, column, "data.text", where)
     if not isinstance(text, str):
-        what = (
-            f"field {column!r} is {_kind(text)}, not a string: name a column of text with data.text, or leave "
-            "such rows out with data.unreadable=skip."
-        )
+        what = f"field {column!r} is {_kind(text)}, not a string: name a column of text with data.text."
         raise UnreadableRowError(where, what, f"{column} is {_kind(text)}")
     check_text(text, where)
     return text

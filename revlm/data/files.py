@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -86,10 +87,29 @@ def find_files(config: CorpusConfig, reading: Reading | None = None) -> list[Inp
             f"('**' descends) of {', '.join(_FORMATS)}, plain or compressed ({', '.join(COMPRESSIONS)})."
         )
     if config.format is TextFormat.auto and pattern.is_dir():
-        files = _without_bystanders(files, passed_over)
+        files = _without_bystanders(_without_caches(files, passed_over), passed_over)
     if reading is not None:
         reading.passed_over |= passed_over
     return sorted(files, key=lambda file: file.name)
+
+
+def _without_caches(files: list[InputFile], passed_over: dict[str, list[str]]) -> list[InputFile]:
+    """Leave out what `Dataset.map` keeps in a saved dataset's folder, whose state.json names the rows' files."""
+    listed: dict[Path, set[str]] = {}
+    for state in {file.path.with_name("state.json") for file in files if file.format is TextFormat.arrow}:
+        # Without a state.json that can be read nothing says what belongs to a dataset.
+        with suppress(OSError, ValueError, LookupError, TypeError):
+            parts = json.loads(state.read_text(encoding="utf-8"))["_data_files"]
+            listed[state.parent] = {part["filename"] for part in parts}
+    caches = [
+        file
+        for file in files
+        if file.format is TextFormat.arrow
+        and file.path.name not in listed.get(file.path.parent, {file.path.name})
+    ]
+    if caches:
+        passed_over["beside a saved dataset (caches)"] = sorted(file.name for file in caches)
+    return [file for file in files if file not in caches]
 
 
 def _without_bystanders(files: list[InputFile], passed_over: dict[str, list[str]]) -> list[InputFile]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import atexit
 import glob
 import itertools
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from revlm.config import CorpusConfig
 from revlm.data.document import Document
 from revlm.data.reading import Reading, usable_document
 from revlm.errors import UserError
+from revlm.paths import folders
 
 _PROBE_SECONDS = 10
 # What Dataset.save_to_disk and DatasetDict.save_to_disk write beside their rows.
@@ -81,7 +81,13 @@ def _plain_name(folder: Path) -> str:
     home = Path(tempfile.mkdtemp(prefix="revlm-"))
     atexit.register(shutil.rmtree, home, ignore_errors=True)
     # The library resolves a link to the folder itself, and would see the brackets again.
-    return str(shutil.copytree(folder.absolute(), home / "folder", copy_function=os.symlink))
+    root = folder.absolute()
+    for place, names in folders(root):
+        copy = home / "folder" / place.relative_to(root)
+        copy.mkdir()
+        for name in names:
+            (copy / name).symlink_to(place / name)
+    return str(home / "folder")
 
 
 def _probe(path: str) -> None:

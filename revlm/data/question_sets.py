@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from revlm.data.document import check_text
-from revlm.data.lines import json_objects
+from revlm.data.lines import COMPRESSIONS, json_objects
 from revlm.data.samples.packages import package_path
 from revlm.errors import UnreadableRowError, UserError
 
@@ -74,6 +74,14 @@ class Benchmark:
         if self.distinct:
             questions = list({q["question"]: q for q in reversed(questions)}.values())[::-1]
         return questions
+
+
+def question_file(name: str) -> str | None:
+    """What a file of questions is called without its endings, which may say that it is compressed; None for no such name."""
+    match = re.fullmatch(
+        rf"(.*)\.jsonl({'|'.join(map(re.escape, COMPRESSIONS))})?", Path(name).name, re.IGNORECASE
+    )
+    return match and match[1]
 
 
 def own_questions(path: Path) -> list[Question]:
@@ -171,7 +179,7 @@ def _split(text: str) -> tuple[str, list[str]]:
 
 def _gold(answer: Any, options: list[str]) -> int:
     if not isinstance(answer, str) or not answer.strip():
-        raise ValueError(f"no gold label (answer={answer!r})")
+        raise ValueError(f"no gold label (the answer is {answer!r})")
     # A letter may also be the text of another option: what is meant then, nobody can know.
     meant = {index for index, option in enumerate(options) if _same(answer, option)}
     match = _ANSWER.match(answer.strip())
@@ -195,7 +203,7 @@ def _labelled(entry: Mapping[str, Any], *, labels: Mapping[str, int], options: t
     """The same options for every question, named by labels."""
     answer = entry.get("answer")
     if not isinstance(answer, str) or answer not in labels:
-        raise ValueError(f"no gold label (answer={answer!r})")
+        raise ValueError(f"no gold label (the answer is {answer!r})")
     # "Context (1): " numbers the sections for the reader; the abstract has no such words.
     passage = re.sub(r"(?m)^Context \(\d+\): ", "", str(entry["passage"]))
     return _question(str(entry["question"]), passage, list(options), labels[answer])

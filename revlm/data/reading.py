@@ -8,7 +8,7 @@ from typing import Any
 
 from revlm.config import CorpusConfig, Unreadable
 from revlm.data.document import Document, document_from_row
-from revlm.errors import UnreadableRowError
+from revlm.errors import UnreadableRowError, UserError
 
 # Where data.id is null and a row has one of these, that is its id.
 ID_COLUMNS = ("doc_id", "id")
@@ -44,10 +44,12 @@ class Reading:
         """Count a row that holds no usable document.
 
         Raises:
-            UnreadableRowError: it is to be refused.
+            UserError: it is to be refused.
         """
         if config.unreadable is Unreadable.refuse:
-            raise error
+            raise UserError(
+                f"{str(error).rstrip('.')}; or leave such rows out with data.unreadable=skip."
+            ) from error
         self.rows_left_out[error.reason] = self.rows_left_out.get(error.reason, 0) + 1
         self.first_left_out.setdefault(error.reason, str(error))
 
@@ -107,7 +109,7 @@ def usable_document(
         domain: of a row without a domain.
 
     Raises:
-        UnreadableRowError: the row holds no usable document, and `data.unreadable=refuse`.
+        UserError: the row holds no usable document, and `data.unreadable=refuse`.
     """
     try:
         if isinstance(row, UnreadableRowError):

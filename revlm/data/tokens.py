@@ -88,7 +88,7 @@ def load_tokenizer(path: str, *, begin: str | None = None) -> PreTrainedTokenize
     if begin is not None:
         if begin not in tokenizer.get_vocab():
             raise UserError(
-                f"the tokenizer of {path} has no token {begin!r}: name one of its tokens with begin=."
+                f"the tokenizer of {path} has no token {begin!r}: name one of its tokens with tokenizer.begin=."
             )
         tokenizer.bos_token = begin
     return cast(PreTrainedTokenizerFast, tokenizer)
@@ -103,8 +103,8 @@ def begin_id(tokenizer: PreTrainedTokenizerFast) -> int:
     begin = tokenizer.eos_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
     if begin is None:
         raise UserError(
-            "the tokenizer has neither a begin nor an end token: name one of its tokens, such as [CLS], with "
-            "tokenizer.begin= in training and model.begin= elsewhere."
+            "the tokenizer has neither a begin nor an end token: name one of its tokens with tokenizer.begin=, such as "
+            "tokenizer.begin=[CLS]."
         )
     return int(begin)
 

@@ -15,7 +15,7 @@ from lm_eval.api.task import ConfigurableTask, Task
 from lm_eval.tasks import TaskManager
 
 from revlm.config import QuestionReading
-from revlm.data.question_sets import BENCHMARKS, Question, own_questions
+from revlm.data.question_sets import BENCHMARKS, Question, own_questions, question_file
 from revlm.errors import UserError, first_line
 
 # lm-eval's own task where ours has the same name: lm_eval:mmlu.
@@ -96,13 +96,20 @@ def load_tasks(names: Sequence[str], reading: QuestionReading) -> list[Task | Gr
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     manager: TaskManager | None = None
     tasks: list[Task | Group] = []
+    own: dict[str, str] = {}
     for name in dict.fromkeys(names):
         if name in BENCHMARKS:
             benchmark = BENCHMARKS[name]
             tasks.append(offline_task(name, benchmark.origin, benchmark.read(), PROMPTS[name], reading))
-        elif name.endswith(".jsonl"):
+        elif stem := question_file(name):
             path = Path(name)
-            tasks.append(offline_task(path.stem, path.name, own_questions(path), OWN, reading))
+            if stem in BENCHMARKS or stem in own:
+                other = own.get(stem, f"the offline task {stem}")
+                raise UserError(
+                    f"tasks: {name} has the name of {other}, and results go by names: rename the file."
+                )
+            own[stem] = name
+            tasks.append(offline_task(stem, path.name, own_questions(path), OWN, reading))
         else:
             manager = manager or TaskManager()
             tasks += _stock(name.removeprefix(STOCK), manager)

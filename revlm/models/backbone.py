@@ -82,7 +82,7 @@ def _check_context(model: PreTrainedModel, row_length: int) -> None:
     if context is not None and row_length > context:
         raise UserError(
             f"rows of {row_length} tokens are longer than the model's context ({context}): "
-            f"lower the window (data.window= or window=) by {row_length - context} or more, or choose a model with a longer one."
+            f"lower data.window= by {row_length - context} or more, or choose a model with a longer one."
         )
 
 

@@ -15,7 +15,7 @@ from transformers import AutoConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import cached_file
 from transformers.utils import logging as transformers_logging
 
-from revlm.cache import default_cache
+from revlm.cache import default_cache, digest
 from revlm.config import Granularity, ModelSource
 from revlm.data.layout import Layout
 from revlm.data.tokens import TAGS, load_tokenizer, tokenizer_fingerprint
@@ -25,6 +25,8 @@ from revlm.errors import UserError, first_line
 from revlm.models import FACTS, backbone, generation
 from revlm.models.nll import context_of, is_causal
 
+# Bytes in a folder's name; file systems allow 255, and files that are being written have names with more in them.
+LONGEST_NAME = 200
 # The context of models such as Mamba, which read on and on.
 ENDLESS = 1 << 31
 
@@ -99,7 +101,7 @@ class LanguageModel:
         if direction not in self.directions:
             raise UserError(
                 f"{self.name} was trained {' and '.join(self.directions)}, not {direction}: set allow=true to see what "
-                f"it does anyway, or choose a model that was trained with direction={direction} or mixed."
+                f"it does anyway, or choose a model that was trained {direction} or mixed."
             )
 
     @property
@@ -170,7 +172,14 @@ def model_names(sources: Sequence[str]) -> list[str]:
     names = [name if own.count(name) == 1 else _place(source) for name, source in pairs]
     if twice := [name for name in names if names.count(name) > 1]:
         raise UserError(f"model=[{','.join(sources)}] names {twice[0]} twice: give each model once.")
-    return names
+    return [_short(name) for name in names]
+
+
+def _short(name: str) -> str:
+    """A name that can be a folder's; a long one ends with its hash, so that two stay apart."""
+    if len(name.encode()) <= LONGEST_NAME:
+        return name
+    return f"{name.encode()[: LONGEST_NAME - 9].decode(errors='ignore')}-{digest(name)[:8]}"
 
 
 def arm_and_seed(models: Mapping[Direction, LanguageModel]) -> dict[str, Any]:

@@ -103,7 +103,7 @@ def collect(source: Path, out: Path, keep: Sequence[str] | None = None) -> list[
     """
     for name in keep or ():
         if name not in COLLECTORS:
-            raise UserError(f"keep={name}: there is no such record: choose from {', '.join(COLLECTORS)}.")
+            raise UserError(f"keep=[{name}]: there is no such record: choose from {', '.join(COLLECTORS)}.")
     written = []
     for name in keep or COLLECTORS:
         rows = COLLECTORS[name](source)

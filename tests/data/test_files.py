@@ -4,6 +4,7 @@ import bz2
 import gzip
 import json
 import lzma
+import shutil
 import tracemalloc
 
 import pyarrow as pa
@@ -410,12 +411,26 @@ def test_zstd_with_a_long_window_is_read(tmp_path):
 def test_a_row_without_a_usable_text_can_be_skipped(tmp_path, line, reason):
     """One bad row among many is named and refused, or left out and counted; the others are read."""
     path = write(tmp_path / "a.jsonl", jsonl(ROWS) + line + b"\n" + jsonl([{"text": "last"}]))
-    assert f"{path}:3: " in refusal(path)
+    said = refusal(path)
+    assert f"{path}:3: " in said
+    assert said.endswith("or leave such rows out with data.unreadable=skip.")
     reading = Reading()
     documents = list(read_files(config(path, unreadable=Unreadable.skip), reading))
     assert [document.doc_id for document in documents] == ["a.jsonl:1", "a.jsonl:2", "a.jsonl:4"]
     assert (reading.rows, reading.rows_left_out) == (4, {reason: 1})
     assert f"{path}:3: " in "".join(told(reading.facts()))
+    assert "data.unreadable" not in "".join(told(reading.facts()))
+
+
+def test_a_text_file_without_a_usable_text_can_be_skipped(tmp_path):
+    """A file that is one document is left out as a row is."""
+    write(tmp_path / "a.txt", b"good")
+    path = write(tmp_path / "b.txt", b"b\0d")
+    assert f"{path}: NUL character" in refusal(tmp_path)
+    reading = Reading()
+    documents = list(read_files(config(tmp_path, unreadable=Unreadable.skip), reading))
+    assert [document.doc_id for document in documents] == ["a.txt"]
+    assert reading.rows_left_out == {"NUL character": 1}
 
 
 def test_a_column_that_no_row_has_is_never_skipped(tmp_path):
@@ -464,6 +479,17 @@ def test_what_save_to_disk_wrote_is_read(tmp_path):
     """The folder of a saved dataset is a table, its settings bystanders."""
     Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
     assert [document.text for document in read(tmp_path / "saved")] == [row["text"] for row in ROWS]
+
+
+def test_caches_beside_a_saved_dataset_are_no_documents(tmp_path):
+    """`Dataset.map` writes its results into the folder that the dataset was loaded from."""
+    Dataset.from_list(ROWS).save_to_disk(tmp_path / "saved")
+    (shard,) = (tmp_path / "saved").glob("*.arrow")
+    shutil.copy(shard, shard.with_name("cache-112cf1af6311d07e.arrow"))
+    reading = Reading()
+    assert len(list(read_files(config(tmp_path / "saved"), reading))) == len(ROWS)
+    assert reading.passed_over["beside a saved dataset (caches)"] == ["cache-112cf1af6311d07e.arrow"]
+    assert len(read(tmp_path / "saved" / "cache-*.arrow")) == len(ROWS)
 
 
 @pytest.mark.parametrize(

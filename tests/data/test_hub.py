@@ -144,3 +144,10 @@ def test_brackets_in_a_folder_s_name_are_no_pattern(folder, tmp_path):
     """A folder that exists means itself, also where the library would expand its name."""
     bracketed = folder.rename(tmp_path / "[web] data")
     assert [document.text for document in read_hub(config(bracketed))] == [row["text"] for row in ROWS]
+
+
+def test_links_in_a_folder_with_brackets_end(folder, tmp_path):
+    """A link that goes round in circles is followed once, and what it holds is read once."""
+    bracketed = folder.rename(tmp_path / "[web] data")
+    (bracketed / "loop").symlink_to(bracketed, target_is_directory=True)
+    assert len(list(read_hub(config(bracketed)))) == len(ROWS)

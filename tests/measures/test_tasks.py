@@ -1,5 +1,6 @@
 """Every offline task has its questions, gold labels, choices and prompt; what is damaged is named."""
 
+import gzip
 import json
 from collections import Counter
 
@@ -176,6 +177,14 @@ def test_a_question_without_a_valid_gold_label_is_named(tmp_path, entry, said):
     assert said in str(error.value)
 
 
+def test_questions_that_are_no_utf8_are_named(tmp_path):
+    """Questions are read as corpora are: a file in Latin-1 is told with the place."""
+    file = tmp_path / "mine.jsonl"
+    file.write_bytes('{"question": "groß?", "options": ["x", "y"], "answer": "A"}'.encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.jsonl: invalid UTF-8 at byte 17"):
+        own_questions(file)
+
+
 @pytest.mark.parametrize("file", ["PIQA/test.jsonl", "HellaSwag/test.jsonl"])
 def test_files_that_have_no_gold_labels_are_refused(file):
     """Test sets whose answers were never published give no accuracy."""
@@ -199,6 +208,26 @@ def test_a_file_of_ones_own_is_a_task(tmp_path):
     assert [task.doc_to_target(doc) for doc in docs] == [1, 1, 2]
     assert [len(task.doc_to_choice(doc)) for doc in docs] == [2, 2, 3]
     assert task.doc_to_text(docs[1]) == "Before.\nQuestion: two?\nA. x\nB. y\nAnswer:"
+
+
+@pytest.mark.parametrize("name", ["a (1).JSONL", "a (1).jsonl.gz"])
+def test_a_file_of_questions_may_be_compressed_and_in_capitals(tmp_path, name):
+    """Endings mean what they mean in a corpus."""
+    data = json.dumps({"question": "one?", "options": ["x", "y"], "answer": "B"}).encode()
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    (task,) = load_tasks([str(tmp_path / name)], QuestionReading.forward)
+    assert task.task_name == "a (1)"
+    assert len(list(task.eval_docs)) == 1
+
+
+@pytest.mark.parametrize("names", [("a/q.jsonl", "b/q.jsonl"), ("a/piqa.jsonl",)])
+def test_files_of_questions_do_not_take_each_other_s_place(tmp_path, names):
+    """Results go by the name of a task: a second file of that name would replace the first without a word."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps({"question": "one?", "options": ["x", "y"], "answer": "B"}))
+    with pytest.raises(UserError, match="rename the file"):
+        load_tasks([str(tmp_path / name) for name in names], QuestionReading.forward)
 
 
 @pytest.fixture(scope="module")

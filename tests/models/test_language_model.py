@@ -75,3 +75,11 @@ def test_a_score_says_arm_and_seed_of_its_models(tiny_lm, tokenizer, layout):
     assert called(a, replace(b, name="b_2", facts={"arm": "b", "seed": 2})) == {"arm": "a_1+b_2", "seed": 0}
     assert called(public, public) == {"arm": "Q4_1", "seed": 0}
     assert called(lm("a_1", seed=1, window=64), a) == {}
+
+
+def test_models_with_very_long_names_stay_apart():
+    """Names are folders in a scoring run: a file system takes 255 bytes."""
+    long = [f"{letter * 200}/{'é' * 100}{letter}" for letter in "ab"]
+    names = model_names([f"{place}/model" for place in long])
+    assert len(set(names)) == len(long)
+    assert all(len(name.encode()) <= 200 for name in names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +75,7 @@ def read_run(folder: Path | str, *, finished: bool = True) -> Run:
     if finished and not is_finished:
         raise UserError(
             f"{path}: no {SUMMARY}, so this run is not finished: "
-            f"continue it with python -m revlm.train run.dir={path} ckpt_path=last and its other options."
+            f"continue it with python -m revlm.train {shlex.quote(f'run.dir={path}')} ckpt_path=last and its other options."
         )
     files = Folder(path, "train this run again")
     run = Run(
