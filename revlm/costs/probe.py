@@ -222,7 +222,7 @@ def _fit(
         config, folder, data, module.model, fresh=True, logger=logger, callbacks=[logger, watch]
     )
     trainer.fit(module, datamodule=data)
-    return watch.timings(accumulate), trainer, logger
+    return watch.timings(), trainer, logger
 
 
 def _module(

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from revlm.cache import NotPreparedError, only_finished
 from revlm.config import ScoreConfig, WandbMode
-from revlm.costs.texts import bytes_per_token, corpus_bytes, made_up_ids, preparing_seconds
+from revlm.costs.texts import DOCUMENT_BYTES, bytes_per_token, corpus_bytes, made_up_ids, preparing_seconds
 from revlm.data.datamodule import TokenStreamDataModule
 from revlm.data.tokens import TokenIds, num_ids
 from revlm.direction import Direction
+from revlm.errors import UserError
 from revlm.measures.scoring import Scorer
 from revlm.models.language_model import LanguageModel
 from revlm.pages.scores.figures import draw_scores
@@ -184,10 +185,15 @@ def _round(scores: ShardedScores, documents: npt.NDArray[np.int64]) -> tuple[flo
 def _unprepared(config: ScoreConfig, scorer: Scorer, seconds: float) -> Reading:
     """What bytes and made-up documents tell."""
     vocabulary = num_ids(scorer.models[Direction.FORWARD].tokenizer)
+    # A stream without caps has no end that anybody could know.
     size = corpus_bytes(config.data)
-    tokens = int(min(size, 1e15) / bytes_per_token(vocabulary))
+    if not math.isfinite(size):
+        raise UserError(
+            "data=hub without caps: how much there is to score is not known: set data.max_bytes or data.max_documents."
+        )
+    tokens = int(size / bytes_per_token(vocabulary))
     each = _rate(scorer, vocabulary, 0.5 * seconds)
-    documents = max(1, tokens // 500)
-    opening = preparing_seconds(min(size, 1e15), capped=config.data.max_bytes_per_domain is not None)
+    documents = max(1, int(size / DOCUMENT_BYTES))
+    opening = preparing_seconds(config.data, size)
     rest = REST + REST_EACH * tokens
     return Reading(tokens, documents, False, opening, each, rest, parameters_of(scorer))

@@ -89,9 +89,8 @@ class Stopwatch(L.Callback):
     def on_train_batch_end(self, trainer: L.Trainer, *args: Any) -> None:
         """A micro-batch is over, and with some of them a step."""
         now = time.perf_counter()
-        if self._closed > self.batches[-1]:
-            self.optimisers.append(now - self._closed)
-        stepped = bool(self.optimisers)
+        self.optimisers.append(now - self._closed if self._closed > self.batches[-1] else 0.0)
+        stepped = any(self.optimisers)
         if stepped and len(self.batches) >= self.least and now - self.batches[0] > self.seconds:
             trainer.should_stop = True
         self.trained = now
@@ -100,19 +99,16 @@ class Stopwatch(L.Callback):
         """The last checkpoint is written."""
         self.ended = time.perf_counter()
 
-    def timings(self, accumulate: int) -> Timings:
-        """The parts, once the trainer is done.
-
-        Args:
-            accumulate: micro-batches in a step.
-        """
+    def timings(self) -> Timings:
+        """The parts, once the trainer is done."""
         first, last = self.validations[0], self.validations[-1]
         val_batch = _period(last[1]) if len(last[1]) > WARM else _period(first[1])
-        optimiser = statistics.median(self.optimisers[WARM:] or self.optimisers)
-        periods = [b - a for a, b in zip(self.batches, [*self.batches[1:], self.trained], strict=True)]
-        period = statistics.median(periods[WARM:] or periods[-1:])
-        # Of several micro-batches, most end without a step.
-        micro = period if accumulate > 1 else max(0.0, period - optimiser)
+        # From a micro-batch's beginning to the next one's, without the steps that some of them end with.
+        ends = [*self.batches[1:], self.trained]
+        periods = [end - at - step for at, end, step in zip(self.batches, ends, self.optimisers, strict=True)]
+        micro = statistics.median(periods[WARM:] or periods[-1:])
+        steps = [seconds for seconds in self.optimisers if seconds]
+        optimiser = statistics.median(steps[1:] or steps)
         rest = [end - began - len(batches) * val_batch for began, batches, end in (first, last)]
         return Timings(
             setup=first[0] - self.began,
@@ -121,7 +117,7 @@ class Stopwatch(L.Callback):
             val_batch=val_batch,
             validation=max(0.0, rest[1]),
             first_validation=max(0.0, rest[0]),
-            first_step=max(0.0, periods[0] - period),
+            first_step=max(0.0, periods[0] - micro) + max(0.0, steps[0] - optimiser),
             checkpoint=self.ended - last[2],
             teardown=time.perf_counter() - self.ended,
         )

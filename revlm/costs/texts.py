@@ -29,8 +29,8 @@ from revlm.training.build import build_datamodule
 MEDIAN_TOKENS, SPREAD = 350, 1.0
 # Bytes of text behind a token: of a small vocabulary, and of one of 32,000 and more.
 BYTES_PER_TOKEN, LARGE, BYTES_PER_TOKEN_LARGE = 3.5, 32_000, 4.4
-# Bytes a second on one core: reading and checking documents, training a BPE, turning text into ids.
-READING, TRAINING_BPE, TOKENISING = 12e6, 2e6, 3e6
+# Bytes a second on two cores: reading and checking documents, training a BPE, turning text into ids.
+READING, TRAINING_BPE, TOKENISING = 15e6, 2.5e6, 3e6
 # By how much a compressed file grows.
 UNPACKED = 3.5
 COMPRESSED = (".gz", ".zst", ".xz", ".bz2", ".parquet")
@@ -39,7 +39,7 @@ DOCUMENT_BYTES = 2_000
 # Made up of a text: enough for a probe.
 MADE_UP_BATCHES, MOST_TOKENS = 40, 3_000_000
 # What the sample has in all, a language; only caps can make it less.
-SAMPLE_BYTES = 50e6
+SAMPLE_BYTES = 35e6
 
 
 @dataclass(frozen=True)
@@ -154,6 +154,8 @@ def bytes_per_token(vocabulary: int) -> float:
 def corpus_bytes(config: CorpusConfig) -> float:
     """Bytes of text that the options can bring at most, from caps and the sizes of files; reads no text.
 
+    Infinite for a stream without caps.
+
     Raises:
         UserError: `data.path` names no file.
     """
@@ -162,26 +164,32 @@ def corpus_bytes(config: CorpusConfig) -> float:
         most = min(most, config.max_documents * (config.max_bytes_per_document or DOCUMENT_BYTES))
     if config.max_bytes_per_domain and config.domains:
         most = min(most, config.max_bytes_per_domain * len(config.domains))
-    if config.source is Source.files:
-        sizes = [
-            (file.path.stat().st_size, file.path.suffix) for file in find_files(config) if file.path.exists()
-        ]
-        return float(min(most, sum(size * (UNPACKED if end in COMPRESSED else 1) for size, end in sizes)))
-    share = {Part.all: 1.0, Part.held_out: config.val_fraction, Part.training: 1 - config.val_fraction}[
-        config.part
-    ]
-    return float(min(most, share * (np.inf if config.source is Source.hub else SAMPLE_BYTES)))
+    share = {Part.all: 1.0, Part.held_out: config.val_fraction, Part.training: 1 - config.val_fraction}
+    return float(min(most, share[config.part] * _source_bytes(config)))
 
 
-def preparing_seconds(num_bytes: float, *, bpe_bytes: float = 0, capped: bool = True) -> float:
-    """Of reading documents, training a tokenizer and making ids: rates of one core, no measurement.
+def _source_bytes(config: CorpusConfig) -> float:
+    """Bytes before any cap."""
+    if config.source is Source.hub:
+        return np.inf
+    if config.source is not Source.files:
+        return SAMPLE_BYTES
+    files = [file.path for file in find_files(config) if file.path.exists()]
+    return sum(path.stat().st_size * (UNPACKED if path.suffix in COMPRESSED else 1) for path in files)
+
+
+def preparing_seconds(config: CorpusConfig, num_bytes: float, *, bpe_bytes: float = 0) -> float:
+    """Of reading documents, training a tokenizer and making ids: by usual rates, no measurement.
 
     Args:
+        config: of the corpus: caps choose in a pass of their own, and a stream is read no further than needed.
         num_bytes: of the corpus.
         bpe_bytes: of it that a BPE of one's own sees.
-        capped: caps choose in a pass of their own.
     """
-    return num_bytes / READING * (2 if capped else 1) + bpe_bytes / TRAINING_BPE + num_bytes / TOKENISING
+    capped = config.max_bytes or config.max_bytes_per_domain or config.max_documents
+    read = min(num_bytes if config.source is Source.hub else np.inf, _source_bytes(config))
+    passes = 2 if capped and config.source is not Source.hub else 1
+    return read * passes / READING + bpe_bytes / TRAINING_BPE + num_bytes / TOKENISING
 
 
 def _made_up_text(config: TrainConfig, vocabulary: int) -> Text:
@@ -203,7 +211,12 @@ def _made_up_text(config: TrainConfig, vocabulary: int) -> Text:
     own_bpe = not (config.tokenizer.path or config.init.kind.value == "pretrained")
     bpe = min(size * (1 - fraction), config.tokenizer.max_bytes) if own_bpe else 0
     return Text(
-        data, False, preparing_seconds(size, bpe_bytes=bpe), size, float(tokens), float(np.ceil(val_rows))
+        data,
+        False,
+        preparing_seconds(config.data, size, bpe_bytes=bpe),
+        size,
+        float(tokens),
+        float(np.ceil(val_rows)),
     )
 
 
