@@ -9,10 +9,27 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
+
+_ONLY_FINISHED: ContextVar[bool] = ContextVar("only_finished", default=False)
+
+
+class NotPreparedError(Exception):
+    """A folder is not there, and nothing may be built now."""
+
+
+@contextmanager
+def only_finished() -> Iterator[None]:
+    """Open what is prepared already, and build nothing: `atomic_folder` raises NotPreparedError instead."""
+    token = _ONLY_FINISHED.set(True)
+    try:
+        yield
+    finally:
+        _ONLY_FINISHED.reset(token)
 
 
 def default_cache() -> Path:
@@ -40,7 +57,15 @@ def atomic_folder(folder: Path) -> Iterator[Path | None]:
 
     Yields:
         An empty folder to write into, or None when `folder` is there already.
+
+    Raises:
+        NotPreparedError: `folder` is not there, within `only_finished`.
     """
+    if _ONLY_FINISHED.get():
+        if not folder.is_dir():
+            raise NotPreparedError(folder)
+        yield None
+        return
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(folder.name + ".lock")):
         if folder.is_dir():

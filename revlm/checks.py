@@ -24,7 +24,8 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
             "budget.validations trainer.devices trainer.num_nodes trainer.log_every_n_steps "
             "trainer.checkpoint_every_n_steps curves.smoothing curves.hold "
             "window min_tokens batch_tokens shard_tokens workers budget_tokens num_tokens samples batch_size limit "
-            "rule.target.max_bytes rule.target.max_bytes_per_domain rule.target.max_documents"
+            "rule.target.max_bytes rule.target.max_bytes_per_domain rule.target.max_documents "
+            "cost.score_tokens cost.seconds"
         ),
     ),
     (
@@ -42,6 +43,7 @@ RANGES: list[tuple[str, Callable[[Any], bool], str]] = [
         "direction.reverse_ratio optimizer.warmup optimizer.decay optimizer.final_lr",
     ),
     ("a share of probability above 0, at most 1", lambda value: 0 < value <= 1, "top_p"),
+    ("a share of the stated peak above 0, at most 1", lambda value: 0 < value <= 1, "cost.efficiency"),
     (
         "a share of held-out documents lies between 0 and 1, both excluded",
         lambda value: 0 < value < 1,

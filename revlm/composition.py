@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -30,6 +31,7 @@ COMMANDS: dict[str, type] = {
     "collect": schemas.CollectConfig,
     "report": schemas.ReportConfig,
     "dashboard": schemas.DashboardConfig,
+    "cost": schemas.CostConfig,
 }
 LAST_CHECKPOINT = Path("checkpoints") / "last.ckpt"
 
@@ -61,6 +63,11 @@ def run_id(root: str, name: str, ckpt_path: str | None) -> str:
     return time.strftime("%Y-%m-%d_%H-%M-%S")
 
 
+def hydra_folder(folder: str, estimate: bool) -> str:
+    """Where Hydra makes a run's folder: for an estimate, which leaves none behind, where nobody looks."""
+    return f"{tempfile.gettempdir()}/revlm-estimates" if estimate else at_home(folder)
+
+
 def run_key(*options: Any) -> str:
     """A folder's name that follows from options: the same command finds its folder again."""
     values = [OmegaConf.to_container(o, enum_to_str=True) if OmegaConf.is_config(o) else o for o in options]
@@ -76,7 +83,7 @@ def register() -> None:
         for name, node in found.items():
             store.store(group=group, name=name, node=node)
     OmegaConf.register_new_resolver("run_id", run_id, use_cache=True, replace=True)
-    for resolver in (run_key, model_of, at_home):
+    for resolver in (run_key, model_of, at_home, hydra_folder):
         OmegaConf.register_new_resolver(resolver.__name__, resolver, replace=True)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from revlm import cli
 from revlm.checks import check
 from revlm.config import Executor, ScoreConfig
+from revlm.costs.opening import tell_scoring
 from revlm.sources import readers
 
 if TYPE_CHECKING:
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 def score(config: ScoreConfig) -> None:
     """One model, a pair, or several of either, over one corpus."""
     check(config)
+    started = time.perf_counter()
     models = readers(config.model)
+    if config.estimate:
+        tell_scoring(config, models, time.perf_counter() - started)
+        return
     from revlm.records import folder as run_folder
 
     folder = Path(config.run.dir)

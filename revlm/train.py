@@ -8,13 +8,17 @@ from pathlib import Path
 from revlm import cli
 from revlm.checks import check
 from revlm.composition import LAST_CHECKPOINT
-from revlm.config import TrainConfig
+from revlm.config import CostOptions, TrainConfig
+from revlm.costs.opening import tell_training
 from revlm.errors import UserError
 
 
 def train(config: TrainConfig) -> None:
     """One run, from its options to its folder."""
     check(config)
+    if config.estimate:
+        tell_training(config, CostOptions())
+        return
     from hydra.core.hydra_config import HydraConfig
     from hydra.types import RunMode
 

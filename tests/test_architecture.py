@@ -41,6 +41,10 @@ HOUSE = {
     "pages": ["__init__", "files", "text", "drawing", "contexts", "evaluations"],
     "pages.runs": ["__init__", "run", "sweeps", "captions", "figures", "tables", "model_card"],
     "pages.scores": ["__init__", "run", "tracking", "captions", "panels", "figures", "crossings", "tables"],
+    "costs": [
+        "__init__", "accelerators", "arithmetic", "memory", "texts", "case", "stopwatch", "reading", "probe",
+        "times", "result", "estimate", "words", "opening",
+    ],
     "explorer": ["__init__", "texts", "colours", "newest"],
     "studies": [
         "__init__", "records", "arms", "effects", "verdicts", "study", "pictures", "pretrained_bias", "from_scratch",
@@ -49,7 +53,7 @@ HOUSE = {
     ],
     "doors": [
         "composition", "sources", "mistakes", "cli", "train", "score", "contexts", "generate", "export", "select",
-        "evaluate", "collect", "report", "dashboard",
+        "evaluate", "collect", "report", "dashboard", "cost",
     ],
 }  # fmt: skip
 RANK = {

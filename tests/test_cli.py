@@ -83,7 +83,18 @@ def test_bad_files_are_named(revlm_command, tmp_path):
 @pytest.mark.process
 @pytest.mark.parametrize(
     "command",
-    ["train", "select", "evaluate", "report", "generate", "export", "contexts", "collect", "dashboard"],
+    [
+        "train",
+        "select",
+        "evaluate",
+        "report",
+        "generate",
+        "export",
+        "contexts",
+        "collect",
+        "dashboard",
+        "cost",
+    ],
 )
 def test_help_imports_nothing_heavy(command):
     """--help and option errors answer at once because torch is not loaded for them."""

@@ -15,6 +15,7 @@ from revlm.config.corpus import (
     TextFormat,
     Unreadable,
 )
+from revlm.config.costing import CostConfig, CostOptions
 from revlm.config.evaluation import (
     EvaluateConfig,
     QuestionReading,

@@ -72,6 +72,8 @@ class ScoreConfig:
     tokens: bool = False
     executor: Executor = Executor.local
     workers: int = 1
+    # Print what scoring will cost in time, memory and disk, and stop.
+    estimate: bool = False
     slurm: SlurmConfig = field(default_factory=SlurmConfig)
     # Fewer resamples than in training: there are curves for each domain and language.
     curves: CurvesConfig = field(default_factory=lambda: CurvesConfig(resamples=200))

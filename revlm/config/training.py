@@ -185,6 +185,8 @@ class TrainConfig:
     seed: int = 0
     # last: continue the run in its folder, or start it where there is no checkpoint yet.
     ckpt_path: str | None = None
+    # Print what the run will cost in time, memory and disk, and stop.
+    estimate: bool = False
     direction: DirectionConfig = field(default_factory=DirectionConfig)
     init: InitConfig = field(default_factory=InitConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -115,7 +115,7 @@ def locate(source: str, cache_dir: Path, gguf_file: str | None = None) -> str:
     Raises:
         UserError: a package or file is missing.
     """
-    gguf = _gguf_path(source, gguf_file)
+    gguf = gguf_path(source, gguf_file)
     if gguf is None:
         # A hub id is NAME or OWNER/NAME.
         if not Path(source).exists() and (source.count("/") > 1 or source[:1] in "./~"):
@@ -200,8 +200,12 @@ def _check_vocabulary(tokens: int, size: int) -> None:
         )
 
 
-def _gguf_path(source: str, gguf_file: str | None) -> Path | None:
-    """The GGUF file that `package:file`, a path, or a folder and a name stand for."""
+def gguf_path(source: str, gguf_file: str | None) -> Path | None:
+    """The GGUF file that `package:file`, a path, or a folder and a name stand for; None for anything else.
+
+    Raises:
+        UserError: the package or the file is missing.
+    """
     package, colon, inside = source.partition(":")
     if colon and not Path(source).exists():
         try:

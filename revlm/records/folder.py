@@ -22,6 +22,7 @@ FREE = (
     "name",
     "arm",
     "ckpt_path",
+    "estimate",
     "run.",
     "cache.",
     "logger.",
