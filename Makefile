@@ -65,10 +65,9 @@ check: lint  ## lint and the tests that start no process, before each commit: mi
 	$(RUN) pytest -q -m 'not slow and not process' $(SIDE_BY_SIDE)
 
 bench: install  ## measure speed and memory, as ratios in one run
-	$(RUN) benchmarks.tokens_memory
 	$(RUN) benchmarks.training_speed
 	$(RUN) benchmarks.scoring_speed
-	$(RUN) benchmarks.scoring_memory
+	$(RUN) benchmarks.memory_peaks
 
 clean:  ## remove what make made; runs/ stays
 	rm -rf $(VENV) build *.egg-info
