@@ -19,8 +19,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 IdArray = npt.NDArray[np.integer]
-# Characters of a piece, and of what is encoded at once: 0.5 MB is some 130,000 tokens, 50 MB of records.
-PIECE, AT_ONCE = 1 << 15, 1 << 19
+# Characters of a piece, and of what is encoded at once: some 65,000 tokens, 25 MB of records.
+PIECE, AT_ONCE = 1 << 15, 1 << 18
 # Characters on either side in which a cut is tried, and candidates that are tried in a stretch.
 CONTEXT, TRIES = 256, 8
 # Whose words do not depend on what stands around them.
