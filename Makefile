@@ -67,6 +67,8 @@ check: lint  ## lint and the tests that start no process, before each commit: mi
 bench: install  ## measure speed and memory, as ratios in one run
 	$(RUN) benchmarks.training_speed
 	$(RUN) benchmarks.scoring_speed
+	$(RUN) benchmarks.token_speed
+	$(RUN) benchmarks.selection_speed
 	$(RUN) benchmarks.memory_peaks
 
 clean:  ## remove what make made; runs/ stays
