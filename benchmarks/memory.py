@@ -43,6 +43,9 @@ class Peak:
 
     def _watch(self) -> None:
         process = psutil.Process()
-        while not self._done.wait(INTERVAL_SECONDS):
+        done = False
+        # Once at least, however short the block is.
+        while not done:
             memory = process.memory_info()
             self._anonymous = max(self._anonymous, memory.rss - memory.shared)
+            done = self._done.wait(INTERVAL_SECONDS)

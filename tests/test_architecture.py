@@ -17,8 +17,8 @@ HOUSE = {
     "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths", "stopping"],
     "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired", "kneser_ney"],
     "data": [
-        "__init__", "document", "reading", "hashes", "order", "split", "samples", "sample", "caps", "lines", "question_sets",
-        "tables", "files", "hub", "controls", "damage", "corpus", "tokens", "units", "layout", "windows", "streams",
+        "__init__", "document", "reading", "hashes", "order", "rows", "split", "samples", "sample", "caps", "lines", "question_sets",
+        "tables", "files", "hub", "controls", "damage", "corpus", "pieces", "tokens", "units", "layout", "windows", "streams",
         "datamodule",
     ],
     "models": ["__init__", "precision", "chunked_loss", "nll", "backbone", "generation", "language_model"],

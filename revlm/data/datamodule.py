@@ -19,6 +19,7 @@ from revlm.data import tokens
 from revlm.data.corpus import load_corpus
 from revlm.data.layout import Layout
 from revlm.data.order import document_hashes
+from revlm.data.rows import arrow_rows
 from revlm.data.split import split_mask
 from revlm.data.streams import Batch, EvalStream, Share, TrainStream
 from revlm.data.units import checked_units
@@ -194,9 +195,9 @@ class TokenStreamDataModule(L.LightningDataModule):
         """Texts of the training split, thinned by a hash of their ids to what the BPE may see."""
         keep = min(1.0, self.tokenizer_config.max_bytes / max(1, self.corpus.dataset.data.nbytes))
         row = 0
-        for chunk in self.corpus.dataset.iter(batch_size=256):
-            hashes = document_hashes(chunk["doc_id"]).tolist()
-            for hashed, text in zip(hashes, chunk["text"], strict=True):
+        for rows in arrow_rows(self.corpus.dataset, ["doc_id", "text"]):
+            hashes = document_hashes(rows["doc_id"].to_pylist()).tolist()
+            for hashed, text in zip(hashes, rows["text"], strict=True):
                 if not held_out[row] and hashed <= keep * 2**64:
-                    yield text
+                    yield text.as_py()
                 row += 1

@@ -9,7 +9,10 @@ import datasets
 import numpy as np
 import numpy.typing as npt
 
+from revlm.data import rows
 from revlm.errors import UserError
+
+_STRETCH = 1 << 20
 
 
 def content_key(text: str) -> bytes:
@@ -23,7 +26,11 @@ def content_key(text: str) -> bytes:
     Returns:
         16 bytes.
     """
-    counts = np.bincount(np.frombuffer(text.encode(), dtype=np.uint8), minlength=256)
+    values = np.frombuffer(text.encode(), dtype=np.uint8)
+    # In stretches: the library makes eight bytes of each.
+    counts = np.zeros(256, dtype=np.int64)
+    for at in range(0, len(values), _STRETCH):
+        counts += np.bincount(values[at : at + _STRETCH], minlength=256)
     return hashlib.blake2b(counts.astype("<i8").tobytes(), digest_size=16).digest()
 
 
@@ -53,7 +60,7 @@ def split_mask(texts: datasets.Dataset | Iterable[str], fraction: float) -> npt.
     if not 0 <= fraction < 1:
         raise UserError(f"data.val_fraction={fraction} is no share: set it to 0 or more and below 1.")
     if isinstance(texts, datasets.Dataset):
-        texts = (text for batch in texts.select_columns("text").iter(1024) for text in batch["text"])
+        texts = rows.texts(texts)
     mask = np.fromiter((is_held_out(text, fraction) for text in texts), dtype=np.bool_)
     if fraction > 0 and (mask.all() or not mask.any()):
         side = "all" if mask.any() else "none"

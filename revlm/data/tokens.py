@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from revlm.cache import atomic_folder, digest
 from revlm.data.order import HashArray, document_hashes
+from revlm.data.pieces import Cutter, Encoder
+from revlm.data.rows import arrow_rows
 from revlm.direction import Direction
 from revlm.errors import UserError, first_line
 from revlm.progress import track
@@ -31,7 +34,6 @@ CODE_VERSION = 1
 
 BOS, PAD = "<|bos|>", "<|pad|>"
 TAGS = {Direction.FORWARD: "<|forward|>", Direction.REVERSE: "<|reverse|>"}
-BATCH_BYTES = 4_000_000
 WORD_MARKS = ("\u2581", "\u0120")  # SentencePiece, byte-level BPE
 SENTENCE_END = re.compile("[.!?\u2026\u3002\uff01\uff1f\u061f]['\")\\]\u201d\u2019]*\\s*$|\n\\s*$")
 
@@ -49,8 +51,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
     specials = [BOS, PAD, *TAGS.values()]
     if vocab_size < 256 + len(specials):
         raise UserError(f"tokenizer.vocab_size={vocab_size} cannot hold all bytes: set it to 260 or more.")
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core, cutter = _byte_level(), Cutter(_byte_level())
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocab_size,
@@ -58,8 +59,15 @@ def train_bpe(texts: Iterable[str], vocab_size: int) -> PreTrainedTokenizerFast:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    core.train_from_iterator(texts, trainer)
+    # A tokenizer that is being trained cannot cut.
+    core.train_from_iterator((piece for text in texts for piece in cutter.pieces(text)), trainer)
     return PreTrainedTokenizerFast(tokenizer_object=core, bos_token=BOS, pad_token=PAD)
+
+
+def _byte_level() -> Tokenizer:
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return core
 
 
 def load_tokenizer(path: str, *, begin: str | None = None) -> PreTrainedTokenizerFast:
@@ -238,9 +246,9 @@ def plain_tokenizer(tokenizer: PreTrainedTokenizerFast) -> Tokenizer:
     return core
 
 
-def encode(core: Tokenizer, texts: list[str]) -> TokenIds:
-    """Ids of some texts; see `plain_tokenizer`."""
-    return TokenIds.of(encoding.ids for encoding in core.encode_batch_fast(texts, add_special_tokens=False))
+def encode(core: Tokenizer, texts: Iterable[str]) -> TokenIds:
+    """Ids of some texts; see `plain_tokenizer`. Who asks again and again keeps an `Encoder`."""
+    return TokenIds.of(Encoder(core)(texts))
 
 
 def build_store(
@@ -275,19 +283,23 @@ def build_store(
 def _write_store(
     folder: Path, dataset: Dataset, held_out: npt.NDArray[np.bool_], tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    core = plain_tokenizer(tokenizer)
+    encoder = Encoder(plain_tokenizer(tokenizer))
     dtype = np.uint16 if num_ids(tokenizer) <= np.iinfo(np.uint16).max + 1 else np.uint32
     # Of all documents, those that are left out included; arrays, which take eight bytes each.
-    lengths, hashes = [np.empty(0, dtype=np.int64)], [document_hashes([])]
+    lengths, hashes = array("q"), [document_hashes([])]
+
+    def texts() -> Iterator[str]:
+        for rows in arrow_rows(dataset, ["doc_id", "text"]):
+            hashes.append(document_hashes(rows["doc_id"].to_pylist()))
+            yield from (text.as_py() for text in rows["text"])
+
     with (folder / "ids.bin").open("wb") as file, track("tokens", len(dataset), "documents") as bar:
-        for batch in _batches(dataset):
-            encodings = core.encode_batch_fast([text for _, text in batch], add_special_tokens=False)
-            documents = [np.asarray(encoding.ids, dtype=dtype) for encoding in encodings]
-            file.writelines(ids.tobytes() for ids in documents if len(ids) > 1)
-            lengths.append(np.array([len(ids) for ids in documents]))
-            hashes.append(document_hashes(doc_id for doc_id, _ in batch))
-            bar.update(len(batch))
-    sizes = np.concatenate(lengths)
+        for ids in encoder(texts(), dtype):
+            lengths.append(len(ids))
+            if len(ids) > 1:
+                file.write(ids.tobytes())
+            bar.update()
+    sizes = np.array(lengths)
     kept = np.flatnonzero(sizes > 1)
     if not len(kept):
         raise UserError("the corpus has no document of two tokens or more: give longer documents.")
@@ -311,17 +323,3 @@ def _open_store(folder: Path, key: str) -> TokenStore:
     if len(ids) != documents["offsets"][-1]:
         raise UserError(f"{folder} is damaged (a crash while it was written?): remove it and start again.")
     return TokenStore(ids=ids, skipped=meta["skipped"], fingerprint=key, **documents)
-
-
-def _batches(dataset: Dataset) -> Iterator[list[tuple[str, str]]]:
-    """Documents in batches of a few megabytes of text, however long each is."""
-    batch, size = list[tuple[str, str]](), 0
-    for chunk in dataset.select_columns(["doc_id", "text"]).iter(batch_size=256):
-        for doc_id, text in zip(chunk["doc_id"], chunk["text"], strict=True):
-            batch.append((doc_id, text))
-            size += len(text)
-            if size >= BATCH_BYTES:
-                yield batch
-                batch, size = [], 0
-    if batch:
-        yield batch

@@ -22,8 +22,9 @@ import torch
 from revlm.cache import default_cache
 from revlm.config import ModelSource
 from revlm.data.document import check_text
+from revlm.data.pieces import Encoder
 from revlm.data.streams import RowBuilder
-from revlm.data.tokens import TokenIds, encode, plain_tokenizer
+from revlm.data.tokens import TokenIds, plain_tokenizer
 from revlm.data.windows import Windows, cut_windows
 from revlm.direction import Direction
 from revlm.errors import UserError
@@ -105,6 +106,7 @@ class Scorer:
         on_cpu = self.device.type == "cpu"
         self.batch_tokens = batch_tokens or (CPU_BATCH_TOKENS if on_cpu else GPU_BATCH_TOKENS)
         self.tokenize = plain_tokenizer(forward.tokenizer)
+        self.encode = Encoder(self.tokenize)
 
     @classmethod
     def open(
@@ -205,7 +207,7 @@ class Scorer:
                     f"row {row} of the batch: text is {text!r}, not a string: filter such rows out first."
                 )
             check_text(text, f"row {row} of the batch")
-        ids = encode(self.tokenize, list(batch["text"]))
+        ids = TokenIds.of(self.encode(batch["text"]))
         long = np.flatnonzero(ids.lengths > 1)
         columns = np.full((3, len(ids)), None)
         if len(long):

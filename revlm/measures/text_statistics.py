@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 NGRAM = 3
+# Of an id, so that three of them fit into one number.
+_BITS = 21
 
 
 def compression_ratio(text: bytes) -> float:
@@ -35,4 +37,10 @@ def repeated_ngrams(ids: npt.NDArray[np.integer]) -> float:
     if len(ids) < NGRAM:
         return 0.0
     grams = np.lib.stride_tricks.sliding_window_view(ids, NGRAM)
+    if ids.min() >= 0 and ids.max() < 1 << _BITS:
+        packed = ids[:-2].astype(np.int64) << 2 * _BITS
+        packed |= ids[1:-1].astype(np.int64) << _BITS
+        packed |= ids[2:]
+        packed.sort()
+        return 1 - (1 + np.count_nonzero(packed[1:] != packed[:-1])) / len(grams)
     return 1 - len(np.unique(grams, axis=0)) / len(grams)

@@ -33,8 +33,8 @@ TOKENS_SCHEMA = pa.schema([("doc_id", pa.string()), *TOKEN_COLUMNS])
 IDENTITY_ONLY = ("reverse_model_fingerprint", "precision")
 # Sums behind all curves and their resamples.
 MAX_CURVE_BYTES = 4_000_000_000
-# Documents whose curves are added at once: a dense (documents, positions) array.
-CHUNK_CELLS = 1 << 21
+# Documents whose curves are added at once: a dense (documents, positions) array; and tokens, of a long document.
+CHUNK_CELLS, CHUNK_TOKENS = 1 << 21, 1 << 19
 
 
 class Group:
@@ -61,10 +61,14 @@ class Group:
             flat = {name: chunk[name].flatten().to_numpy() for name, _ in TOKEN_COLUMNS}
             first = torch.from_numpy(in_first_window(flat["position_forward"], lengths))
             for direction in Direction:
-                nll = torch.tensor(flat[f"token_nll_{direction}"])
-                position = torch.tensor(flat[f"position_{direction}"])
-                self.curves[ALL].update(nll, position, doc, direction.number)
-                self.curves[FIRST].update(nll[first], position[first], doc[first], direction.number)
+                losses, positions = flat[f"token_nll_{direction}"], flat[f"position_{direction}"]
+                for here in _slices(len(losses)):
+                    nll, position = torch.tensor(losses[here]), torch.tensor(positions[here])
+                    self.curves[ALL].update(nll, position, doc[here], direction.number)
+                    begins = first[here]
+                    if begins.any():
+                        kept = nll[begins], position[begins], doc[here][begins]
+                        self.curves[FIRST].update(*kept, direction.number)
 
     def add_group(self, other: Group) -> None:
         """Add another group's documents."""
@@ -105,7 +109,8 @@ class Groups:
             if name not in self.groups:
                 self.groups[name] = Group(self.num_positions, self.rule)
             rows = part.index.to_numpy()
-            self.groups[name].add(documents[rows], batch.take(pa.array(rows)))
+            chosen = batch if len(rows) == len(batch) else batch.take(pa.array(rows))
+            self.groups[name].add(documents[rows], chosen)
 
     def total(self, wanted: Iterable[tuple[str, str]]) -> Group:
         """Several groups as one."""
@@ -119,6 +124,10 @@ class Groups:
         """Groups by domain (0) or language (1), sorted by name."""
         values = sorted({name[index] for name in self.groups})
         return {value: self.total(name for name in self.groups if name[index] == value) for value in values}
+
+
+def _slices(size: int) -> Iterator[slice]:
+    return (slice(at, at + CHUNK_TOKENS) for at in range(0, size, CHUNK_TOKENS))
 
 
 def in_first_window(position_forward: npt.NDArray[np.int32], lengths: IntArray) -> npt.NDArray[np.bool_]:

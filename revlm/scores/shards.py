@@ -203,6 +203,6 @@ def progress(scores: ShardedScores) -> tqdm:
 
 
 def _token_columns(ids: npt.NDArray[np.integer], losses: TokenLosses) -> dict[str, pa.Array]:
-    values = (ids.astype(np.int32), *losses.nll.astype(np.float32), *losses.position)
+    values = (ids.astype(np.int32), *losses.nll.astype(np.float32, copy=False), *losses.position)
     lists = [pa.ListArray.from_arrays(pa.array(losses.offsets, pa.int32()), flat) for flat in values]
     return dict(zip(dict(TOKEN_COLUMNS), lists, strict=True))

@@ -76,9 +76,14 @@ def write_table(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
 @contextmanager
 def parquet_writer(path: Path, schema: pa.Schema) -> Iterator[parquet.ParquetWriter]:
     """A writer of a Parquet file that is there whole once the block has ended well, and else not at all."""
+    # A dictionary of losses, of which none occurs twice, takes memory and makes the file larger.
+    lists = [field for field in schema if pa.types.is_list(field.type)]
+    losses = {field.name for field in lists if pa.types.is_floating(field.type.value_type)}
+    paths = [f"{field.name}.list.element" if field in lists else field.name for field in schema]
+    repeated = [path for path in paths if path.partition(".")[0] not in losses] if losses else True
     with (
         atomic_path(path) as temporary,
-        parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        parquet.ParquetWriter(temporary, schema, compression="zstd", use_dictionary=repeated) as writer,
     ):
         yield writer
 

@@ -96,9 +96,8 @@ def ranking(
 
     Source: QuRating, arXiv 2402.09739 (sampling by exp(value / temperature)); DSIR, arXiv 2302.03169.
     """
-    ties = keyed_hash(hashes, seed, _TIES)
     if rule in (Rule.random, Rule.length_matched):
-        return np.argsort(ties, kind="stable")
+        return np.argsort(keyed_hash(hashes, seed, _TIES), kind="stable")
     goodness = values
     if rule in _LOWEST_FIRST:
         goodness = -values
@@ -108,4 +107,19 @@ def ranking(
     temperature = 1.0 if rule is Rule.dsir else temperature
     if temperature:
         goodness = goodness + temperature * gumbel(hashes, seed)
-    return np.lexsort((ties, -goodness))
+    return _falling(goodness, hashes, seed)
+
+
+def _falling(goodness: FloatArray, hashes: HashArray, seed: int) -> RowArray:
+    """(N,) positions by falling goodness; only where it is equal are hashes of (seed, document) made and sorted."""
+    order = np.argsort(-goodness)
+    ordered = goodness[order]
+    # Numbers that are none stand last, and are equal to each other.
+    equal = (ordered[1:] == ordered[:-1]) | np.isnan(ordered[:-1])
+    tied = np.flatnonzero(np.append(equal, False) | np.append(False, equal))
+    group = np.cumsum(np.append(True, ~equal))[tied]
+    rows = np.sort(order[tied])  # equal hashes keep the order of rows
+    place = np.empty(len(goodness), dtype=np.int64)
+    place[order[tied]] = group
+    order[tied] = rows[np.lexsort((keyed_hash(hashes[rows], seed, _TIES), place[rows]))]
+    return order

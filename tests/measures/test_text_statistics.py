@@ -23,3 +23,11 @@ def test_type_token_ratio_counts_different_tokens():
 def test_repeated_ngrams_counts_what_came_before(ids, share):
     """Of the runs of three tokens, those that are a repetition."""
     assert repeated_ngrams(np.array(ids)) == pytest.approx(share)
+
+
+@pytest.mark.parametrize("largest", [10, 1 << 21, 1 << 40])
+def test_repeated_ngrams_tells_large_ids_apart(largest):
+    """No two runs of tokens are taken for one, however large the ids: the definition, in Python."""
+    ids = np.random.default_rng(0).integers(max(0, largest - 4), largest, 200)
+    runs = {tuple(ids[at : at + 3].tolist()) for at in range(198)}
+    assert repeated_ngrams(ids) == pytest.approx(1 - len(runs) / 198)

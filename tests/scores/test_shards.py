@@ -21,9 +21,9 @@ from revlm.measures.document_scores import document_scores
 from revlm.models.backbone import export
 from revlm.pages.scores.figures import spread_figure
 from revlm.pages.scores.run import read_score_run, score_table
-from revlm.scores.merge import merge
-from revlm.scores.shards import Job, ShardedScores, check_identity, score_shards, shard_bounds
-from revlm.scores.table import SCHEMA, metadata
+from revlm.scores.merge import Groups, merge
+from revlm.scores.shards import Job, ShardedScores, check_identity, score_here, score_shards, shard_bounds
+from revlm.scores.table import SCHEMA, metadata, write_table
 
 
 @pytest.fixture
@@ -307,3 +307,28 @@ def test_many_domains_fit_on_a_screen(job, tmp_path):
     assert "90 others, in score.json" in table
     assert len(table.splitlines()) < 40
     assert len(json.loads((folder / "score.json").read_text())["by_domain"]) == 120
+
+
+def test_losses_are_written_without_a_dictionary(tmp_path):
+    """None of them occurs twice: a dictionary took 300 MB for one document of 10 MB, and a larger file."""
+    schema = pa.schema([("doc_id", pa.string()), ("nll", pa.list_(pa.float32())), ("s", pa.float64())])
+    rows = pa.record_batch([["a"], [[1.0, 2.0]], [0.5]], schema=schema)
+    write_table(tmp_path / "table.parquet", [rows], schema)
+    group = parquet.ParquetFile(tmp_path / "table.parquet").metadata.row_group(0)
+    assert [group.column(at).has_dictionary_page for at in range(3)] == [True, False, True]
+
+
+def test_curves_of_a_long_document_do_not_depend_on_its_slices(job, monkeypatch):
+    """A document that is added a few tokens at a time has the same curves."""
+    scores = ShardedScores(job)
+    score_here(scores, scores.missing())
+    documents, batch = next(iter(scores.batches()))
+    sums = []
+    for size in (1 << 19, 7):
+        monkeypatch.setattr("revlm.scores.merge.CHUNK_TOKENS", size)
+        groups = Groups(scores)
+        groups.add(documents, batch)
+        sums.append(
+            [torch.stack(curve.compute()[:2]) for curve in groups.total(groups.groups).curves.values()]
+        )
+    torch.testing.assert_close(*sums, rtol=1e-12, atol=0)

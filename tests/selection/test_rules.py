@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from revlm.config import CorpusConfig, Rule, RuleConfig
-from revlm.data.order import document_hashes
+from revlm.data.order import document_hashes, keyed_hash
 from revlm.errors import UserError
+from revlm.selection import rules
 from revlm.selection.rules import check_rule, column_of, gumbel, ranking, zscores
 from tests.selection.conftest import make_scores
 
@@ -153,3 +154,11 @@ def test_dsir_needs_a_target():
     """The message names the options."""
     with pytest.raises(UserError, match=r"rule\.target\.source="):
         check_rule(RuleConfig(Rule.dsir), 0.0)
+
+
+@given(st.lists(st.sampled_from([0.0, -0.0, 1.0, 2.5, -3.0, float("nan")]), max_size=40), st.integers(0, 5))
+def test_ties_are_hashed_alone_and_change_no_order(values, seed):
+    """The order is that of a sort by goodness, then by the hash of (seed, document), over all documents."""
+    goodness, hashes = np.array(values), document_hashes(str(number) for number in range(len(values)))
+    whole = np.lexsort((keyed_hash(hashes, seed, rules._TIES), -goodness))
+    assert ranking(Rule.top_s, goodness, hashes, seed=seed).tolist() == whole.tolist()
