@@ -108,23 +108,24 @@ def probe_reading(config: ScoreConfig, forward: str, reverse: str | None, second
     config = copy.deepcopy(config)
     if config.logger.wandb is WandbMode.online:
         config.logger.wandb = WandbMode.offline
-    # Converts weights that are none yet, into the cache, as every command does.
-    scorer = Scorer.open(
-        forward,
-        reverse,
-        options=config.model,
-        window=config.window,
-        batch_tokens=config.batch_tokens,
-        cache_dir=Path(config.cache.dir),
-    )
     with tempfile.TemporaryDirectory(prefix="revlm-cost-") as name:
         job = Job(config, forward, reverse, Path(name))
+        # For the first time, as the command would: the second opening finds everything imported.
         started = time.perf_counter()
         try:
             with only_finished():
                 scores = ShardedScores(job)
                 scores.identity()
         except NotPreparedError:
+            # Converts weights that are none yet, into the cache, as every command does.
+            scorer = Scorer.open(
+                forward,
+                reverse,
+                options=config.model,
+                window=config.window,
+                batch_tokens=config.batch_tokens,
+                cache_dir=Path(config.cache.dir),
+            )
             return _unprepared(config, scorer, seconds)
         opening = time.perf_counter() - started
         return _prepared(scores, opening, seconds)
