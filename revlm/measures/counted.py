@@ -1,8 +1,8 @@
 """What counting n-grams makes of a run's own tokens: the losses that a model has to beat.
 
 Text and targets are the run's. Counted are the windows that the run reads in its first pass over the text, each once and
-each in the direction in question: a mixed run reads half of them that way and learns from the other half the same
-tokens the other way round, so both directions get all of its text. Later passes read the same windows again and would
+each in the direction in question: a mixed run reads part of them that way and the others the other way round, with the
+same weights, so both directions get all of its text. Later passes read the same windows again and would
 only multiply counts. The losses are means over the targets of the validation, as the model's are.
 """
 
