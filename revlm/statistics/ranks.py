@@ -50,15 +50,11 @@ def partial_rank_effect(
     # A constant control explains nothing and would make the matrix singular.
     columns = columns[np.ptp(columns, axis=1) > 0]
     orders = [_order(column) for column in columns]
-    drawn = np.concatenate(
-        [
-            _covariances(orders, counts[:, codes])
-            for (counts,) in resampled((size,), resamples, seed, width=columns.size)
-        ]
-    )
-    inverse = np.linalg.pinv(drawn, hermitian=True)
-    correlations = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
-    return interval(value, correlations, size, 0.0).bounded(-1, 1)
+    drawn = [
+        _correlations(orders, counts[:, codes])
+        for (counts,) in resampled((size,), resamples, seed, width=columns.size)
+    ]
+    return interval(value, np.concatenate(drawn), size, 0.0).bounded(-1, 1)
 
 
 def _order(column: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
@@ -68,12 +64,12 @@ def _order(column: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
     return order, low, high
 
 
-def _covariances(orders: Sequence[tuple[IntArray, IntArray, IntArray]], counts: FloatArray) -> FloatArray:
-    """(R, k, k) covariances of ranks, up to a factor, of k columns (n,), each row standing there (R, n) times."""
+def _correlations(orders: Sequence[tuple[IntArray, IntArray, IntArray]], counts: FloatArray) -> FloatArray:
+    """(R,) partial correlations of the first two of k columns (n,), each row standing there (R, n) times."""
     ranks = np.stack([_ranks(*order, counts) for order in orders], axis=1)
-    weights = counts[:, None]
     ranks -= (ranks @ counts[:, :, None]) / counts.sum(axis=1)[:, None, None]
-    found: FloatArray = (ranks * weights) @ ranks.transpose(0, 2, 1)
+    inverse = np.linalg.pinv((ranks * counts[:, None]) @ ranks.transpose(0, 2, 1), hermitian=True)
+    found: FloatArray = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
     return found
 
 
