@@ -136,6 +136,7 @@ def test_every_scratch_experiment_trains_at_smoke_scale(run_train, tmp_path, exp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("experiment", [n for n in NAMES["experiment"] if n.startswith("continued")])
 def test_every_continued_experiment_trains_at_smoke_scale(run_train, tmp_path, experiment):
     """SmolLM2 loads from its package and moves; reading in reverse is far harder for it at the start."""
