@@ -62,6 +62,15 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: places.get(f"{item.path.parent.name}/{item.path.name}", len(LONGEST)))
 
 
+@pytest.fixture(autouse=True)
+def _environment():
+    """Whatever a test, or a library that it calls, sets in the environment is gone before the next test."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def cache_dir(tmp_path_factory):
     """A cache of this session's own."""

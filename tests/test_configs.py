@@ -1,5 +1,6 @@
 """Every configuration composes, and every experiment runs."""
 
+import copy
 import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from hydra.core.config_store import ConfigStore
 
 from revlm import cli
 from revlm.checks import check
@@ -25,6 +27,16 @@ SCRATCH = [name for name in NAMES["experiment"] if name.startswith("from_scratch
 def options(*overrides):
     """Of training, as the command line would make them."""
     return cli.declared("train", cli.compose("train", overrides))
+
+
+def test_compositions_share_what_is_registered_and_change_nothing_in_it():
+    """Hydra copies its store a hundred times for a --help: the copies are one, and still nobody writes to it."""
+    first = cli.compose("train", ["init=scratch"])
+    untouched = copy.deepcopy(first)
+    first.data.window, first.init.kind, first.data.domains = 7, "pretrained", ["plots"]
+    assert cli.compose("train", ["init=scratch"]) == untouched != first
+    store = ConfigStore.instance()
+    assert copy.deepcopy(store).repo is store.repo
 
 
 @pytest.mark.parametrize("group", [g for g in NAMES if g != "experiment"])
@@ -124,6 +136,7 @@ def test_every_scratch_experiment_trains_at_smoke_scale(run_train, tmp_path, exp
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("experiment", [n for n in NAMES["experiment"] if n.startswith("continued")])
 def test_every_continued_experiment_trains_at_smoke_scale(run_train, tmp_path, experiment):
     """SmolLM2 loads from its package and moves; reading in reverse is far harder for it at the start."""

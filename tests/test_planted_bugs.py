@@ -237,6 +237,7 @@ def test_every_test_that_must_find_one_is_there():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_the_copy_passes_without_a_planted_bug(tmp_path):
     """What follows fails because of the bugs, not because of the copy."""
     tests = sorted({f"{TESTS}/{bug[4]}" for bug in BUGS})

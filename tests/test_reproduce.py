@@ -17,6 +17,8 @@ from revlm.studies.catalogue import STUDIES
 from revlm.studies.pages import write_page
 from revlm.studies.records import Records
 
+# A study is a dozen commands.
+pytestmark = pytest.mark.timeout(1800)
 EXPERIMENTS = Path(__file__).resolve().parents[1] / "experiments"
 
 

@@ -34,6 +34,13 @@ def test_a_command_has_its_own_arguments_folder_environment_and_exit_code(seen, 
         assert (done.returncode, done.stdout, done.stderr) == (3, expected, "")
 
 
+@pytest.mark.parametrize("turn", [1, 2])
+def test_what_a_test_sets_in_the_environment_is_gone_before_the_next(turn):
+    """Commands of later tests would start in another environment than a user's."""
+    assert "REVLM_X" not in os.environ
+    os.environ["REVLM_X"] = str(turn)
+
+
 @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "PYTHONHASHSEED"])
 def test_an_environment_that_comes_too_late_for_a_fork_starts_a_new_python(seen, name):
     """Libraries read some variables while they are imported."""

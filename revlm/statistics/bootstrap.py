@@ -7,19 +7,26 @@ change is another question; it is answered beside, by showing the effect of each
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import sparse, stats
 
 from revlm.statistics.effect import LEVEL, Effect, FloatArray
 
 RESAMPLES = 10_000
-# Resampled sums are products (resamples, clusters) @ (clusters, k), so many cells at a time.
-CHUNK_CELLS = 1 << 22
+# Several samples are drawn in turns of so many cells, so what is drawn follows from it.
+TURN_CELLS = 1 << 22
+# Tables (resamples, clusters) are made and read in pieces of so many cells, which a core's cache holds.
+PIECE_CELLS = 1 << 16
+# Draws of up to so many cells, a byte each, are kept for the next effect over as many clusters.
+KEPT_CELLS = 1 << 27
 AUC_NULL = 0.5
+Counts = npt.NDArray[np.unsignedinteger]
+IntArray = npt.NDArray[np.int64]
 
 
 def mean_effect(
@@ -68,10 +75,7 @@ def ratio_effect(sums: FloatArray, *, null: float = 0.0, resamples: int = RESAMP
         seed: of the resamples.
     """
     value = float(sums[:, 0].sum() / sums[:, 1].sum())
-    rng = np.random.default_rng(seed)
-    drawn = np.concatenate(
-        [cluster_counts(rng, len(sums), size) @ sums for size in chunks(resamples, len(sums))]
-    )
+    drawn = np.concatenate([counts @ sums for (counts,) in resampled((len(sums),), resamples, seed)])
     return interval(value, drawn[:, 0] / drawn[:, 1], len(sums), null)
 
 
@@ -97,21 +101,40 @@ def auc_effect(
     n = len(positive) + len(negative)
     if not len(positive) or not len(negative):
         return Effect(math.nan, n=n, null=AUC_NULL)
-    wins = np.mean(
-        [
-            (one[:, None] > other) + 0.5 * (one[:, None] == other)
-            for one, other in zip(positive.T, negative.T, strict=True)
-        ],
-        axis=0,
-    )
-    rng = np.random.default_rng(seed)
-    drawn = []
-    for size in chunks(resamples, n):
-        counts = cluster_counts(rng, len(positive), size) @ wins
-        drawn.append((counts * cluster_counts(rng, len(negative), size)).sum(axis=1) / wins.size)
+    orders = [_order(one, other) for one, other in zip(positive.T, negative.T, strict=True)]
+    drawn = resampled((len(positive), len(negative)), resamples, seed)
+    areas = np.concatenate([_areas(orders, *counts) for counts in drawn])
+    (value,) = _areas(orders, *(np.ones((1, len(side))) for side in (positive, negative)))
     # Each side spreads by its own number; the smaller one decides.
-    degrees = min(wins.shape) - 1
-    return interval(float(wins.mean()), np.concatenate(drawn), n, AUC_NULL, degrees=degrees).bounded(0, 1)
+    degrees = min(len(positive), len(negative)) - 1
+    return interval(float(value), areas, n, AUC_NULL, degrees=degrees).bounded(0, 1)
+
+
+def _order(positive: FloatArray, negative: FloatArray) -> tuple[sparse.csr_array, IntArray]:
+    """How values of (p,) positives lie among those of (q,) negatives.
+
+    Returns:
+        (q + 1, p) half of each positive at the number of negatives below it, half at the number below or equal; and
+        the rising order of the negatives.
+    """
+    rising = np.argsort(negative, kind="stable")
+    places = [np.searchsorted(negative[rising], positive, side) for side in ("left", "right")]
+    columns = np.tile(np.arange(len(positive)), 2)
+    halves = (np.full(len(columns), 0.5), (np.concatenate(places), columns))
+    return sparse.csr_array(halves, shape=(len(negative) + 1, len(positive))), rising
+
+
+def _areas(
+    orders: Sequence[tuple[sparse.csr_array, IntArray]], positive: FloatArray, negative: FloatArray
+) -> FloatArray:
+    """(r,) areas, means over models, of documents that count (r, p) and (r, q) times."""
+    positive, negative = np.ascontiguousarray(positive.T), np.ascontiguousarray(negative.T)
+    won = np.zeros(positive.shape[1])
+    for places, rising in orders:
+        below = np.cumsum(negative[rising], axis=0)
+        # Below the first negative lies none.
+        won += ((places @ positive)[1:] * below).sum(axis=0)
+    return won / (len(orders) * len(positive) * len(negative))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -126,26 +149,64 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def clusters_of(names: npt.ArrayLike | None, kept: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+def clusters_of(names: npt.ArrayLike | None, kept: npt.NDArray[np.bool_]) -> IntArray:
     """Number of each kept row's cluster, from 0 on; None: each row is one."""
     if names is None:
         return np.arange(int(kept.sum()))
-    codes: npt.NDArray[np.int64] = np.unique(np.asarray(names)[kept], return_inverse=True)[1].reshape(-1)
+    codes: IntArray = np.unique(np.asarray(names)[kept], return_inverse=True)[1].reshape(-1)
     return codes
 
 
-def chunks(resamples: int, width: int) -> list[int]:
-    """How many resamples to draw at a time, for tables (resamples, width) that fit into memory."""
-    step = max(1, CHUNK_CELLS // width)
+def chunks(resamples: int, width: int, cells: int) -> list[int]:
+    """How many resamples to take at a time, for tables (resamples, width) of so many cells."""
+    step = max(1, cells // width)
     return [min(step, resamples - at) for at in range(0, resamples, step)]
 
 
-def cluster_counts(rng: np.random.Generator, size: int, resamples: int) -> FloatArray:
-    """(resamples, size) how often each cluster is drawn."""
-    drawn = rng.integers(size, size=(resamples, size))
-    drawn += size * np.arange(resamples)[:, None]
-    counts = np.bincount(drawn.reshape(-1), minlength=size * resamples)
-    return counts.reshape(resamples, size).astype(np.float64)
+def resampled(
+    sizes: tuple[int, ...], resamples: int, seed: int, *, width: int | None = None
+) -> Iterator[tuple[FloatArray, ...]]:
+    """How often each cluster is drawn, some resamples at a time.
+
+    The draws depend only on sizes, resamples and seed. Many effects rest on the same documents, so the last draws are kept.
+
+    Args:
+        sizes: number of clusters of each sample; samples are drawn apart.
+        resamples: of each.
+        seed: of the draws.
+        width: cells that a resample takes where it is used; None: those of the draws.
+
+    Yields:
+        (r, size) for each size; all r together are the resamples.
+    """
+    kept = resamples * sum(sizes) <= KEPT_CELLS
+    for turn in _kept_turns(sizes, resamples, seed) if kept else _turns(sizes, resamples, seed):
+        at = 0
+        for some in chunks(len(turn[0]), width or sum(sizes), PIECE_CELLS):
+            yield tuple(counts[at : at + some].astype(np.float64) for counts in turn)
+            at += some
+
+
+def _turns(sizes: tuple[int, ...], resamples: int, seed: int) -> Iterator[tuple[Counts, ...]]:
+    rng = np.random.default_rng(seed)
+    for some in chunks(resamples, sum(sizes), TURN_CELLS):
+        yield tuple(_counts(rng, size, some) for size in sizes)
+
+
+@functools.lru_cache(maxsize=2)
+def _kept_turns(sizes: tuple[int, ...], resamples: int, seed: int) -> list[tuple[Counts, ...]]:
+    return list(_turns(sizes, resamples, seed))
+
+
+def _counts(rng: np.random.Generator, size: int, resamples: int) -> Counts:
+    """(resamples, size) how often each cluster is drawn, in as few bytes as hold it."""
+    pieces = []
+    for some in chunks(resamples, size, PIECE_CELLS):
+        drawn = rng.integers(size, size=(some, size))
+        drawn += size * np.arange(some)[:, None]
+        counts = np.bincount(drawn.reshape(-1), minlength=size * some).reshape(some, size)
+        pieces.append(counts.astype(np.min_scalar_type(int(counts.max()))))
+    return np.concatenate(pieces)
 
 
 def interval(value: float, drawn: FloatArray, n: int, null: float, *, degrees: int | None = None) -> Effect:

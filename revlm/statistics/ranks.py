@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from revlm.statistics.bootstrap import chunks, cluster_counts, clusters_of, interval
+from revlm.statistics.bootstrap import IntArray, clusters_of, interval, resampled
 from revlm.statistics.correlations import partial_correlation
 from revlm.statistics.effect import Effect, FloatArray
 
@@ -49,32 +49,36 @@ def partial_rank_effect(
         return Effect(value, n=size)
     # A constant control explains nothing and would make the matrix singular.
     columns = columns[np.ptp(columns, axis=1) > 0]
-    rng = np.random.default_rng(seed)
+    orders = [_order(column) for column in columns]
     drawn = [
-        _correlations(columns, cluster_counts(rng, size, chunk)[:, codes])
-        for chunk in chunks(resamples, columns.shape[1])
+        _correlations(orders, counts[:, codes])
+        for (counts,) in resampled((size,), resamples, seed, width=columns.size)
     ]
     return interval(value, np.concatenate(drawn), size, 0.0).bounded(-1, 1)
 
 
-def _correlations(columns: FloatArray, counts: FloatArray) -> FloatArray:
-    """(R,) partial correlations of the first two of (k, n) columns, each row standing there (R, n) times."""
-    ranks = np.stack([_ranks(column, counts) for column in columns], axis=1)
-    total = counts.sum(axis=1)
-    ranks -= np.einsum("rkn,rn->rk", ranks, counts)[:, :, None] / total[:, None, None]
-    inverse = np.linalg.pinv(
-        np.einsum("rin,rjn,rn->rij", ranks, ranks, counts, optimize=True), hermitian=True
-    )
+def _order(column: FloatArray) -> tuple[IntArray, IntArray, IntArray]:
+    """The rising order (n,) of values; and for each value how many lie below it (n,), and how many not above it (n,)."""
+    order = np.argsort(column, kind="stable")
+    low, high = (np.searchsorted(column[order], column, side) for side in ("left", "right"))
+    return order, low, high
+
+
+def _correlations(orders: Sequence[tuple[IntArray, IntArray, IntArray]], counts: FloatArray) -> FloatArray:
+    """(R,) partial correlations of the first two of k columns (n,), each row standing there (R, n) times."""
+    ranks = np.stack([_ranks(*order, counts) for order in orders], axis=1)
+    ranks -= (ranks @ counts[:, :, None]) / counts.sum(axis=1)[:, None, None]
+    inverse = np.linalg.pinv((ranks * counts[:, None]) @ ranks.transpose(0, 2, 1), hermitian=True)
     found: FloatArray = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
     return found
 
 
-def _ranks(column: FloatArray, counts: FloatArray) -> FloatArray:
+def _ranks(order: IntArray, low: IntArray, high: IntArray, counts: FloatArray) -> FloatArray:
     """(R, n) ranks of a column in each resample; ties share theirs."""
-    _, tie = np.unique(column, return_inverse=True)
-    order = np.argsort(tie, kind="stable")
-    starts = np.flatnonzero(np.diff(tie[order], prepend=-1))
-    tied = np.add.reduceat(counts[:, order], starts, axis=1)
-    below = np.cumsum(tied, axis=1) - tied
-    ranks: FloatArray = (below + (tied + 1) / 2)[:, tie]
+    below = np.zeros((len(counts), len(order) + 1))
+    np.cumsum(np.take(counts, order, axis=1), axis=1, out=below[:, 1:])
+    ranks = np.take(below, low, axis=1)
+    ranks += np.take(below, high, axis=1)
+    ranks += 1
+    ranks /= 2
     return ranks

@@ -54,10 +54,12 @@ def pair_figure(curves: pd.DataFrame, crossings: pd.DataFrame, smoothing: int) -
 
 def _mean_over_seeds(curves: pd.DataFrame, smoothing: int) -> FloatArray:
     """Smoothed up to the ends, where fewer positions are averaged: crossings are found on this line."""
-    by_position = curves.groupby("position")
-    count = by_position["count"].sum().to_numpy(float)
-    nll = by_position.apply(lambda part: np.average(part["nll"], weights=part["count"])).to_numpy(float)
-    return smooth(nll, smoothing, count)
+    table = curves.pivot_table(
+        index="position", columns="seed", values=["nll", "count"], fill_value=0, sort=True
+    )
+    count = table["count"].to_numpy(float)
+    nll = np.average(table["nll"].to_numpy(float), axis=1, weights=count)
+    return smooth(nll, smoothing, count.sum(axis=1))
 
 
 def same_tokens_figure(contexts: pd.DataFrame, same: dict[str, dict[int, Effect]]) -> Figure:

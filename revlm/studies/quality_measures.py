@@ -63,13 +63,23 @@ def against_clean(ladder: pd.DataFrame, kind: str, level: int, measure: str) -> 
     Returns:
         doc_id, domain, seed, win (1, 0, or 0.5 for a tie).
     """
-    return _wins(pick(ladder, kind=CLEAN), pick(ladder, kind=kind, level=level), "original", measure)
+    return _win(_beside_clean(ladder, kind, level), measure)
+
+
+def _beside_clean(ladder: pd.DataFrame, kind: str, level: int) -> pd.DataFrame:
+    """Copies of one kind and level beside their originals, with all measures of both."""
+    return _beside(pick(ladder, kind=CLEAN), pick(ladder, kind=kind, level=level), "original")
 
 
 def ladder_wins(ladder: pd.DataFrame) -> dict[tuple[str, int, str], Effect]:
     """(kind, level, measure) -> chance that the clean text has the better value."""
-    found = {key: against_clean(ladder, *key) for key in product(KINDS, LEVELS, BETTER)}
-    return {key: chance(rows) for key, rows in found.items() if len(rows)}
+    pairs = {key: _beside_clean(ladder, *key) for key in product(KINDS, LEVELS)}
+    return {
+        (*key, measure): chance(_win(both, measure))
+        for key, both in pairs.items()
+        for measure in BETTER
+        if len(both)
+    }
 
 
 def chance(rows: pd.DataFrame) -> Effect:
@@ -83,17 +93,18 @@ def set_areas(labelled: pd.DataFrame) -> dict[tuple[str, str], Effect]:
     Of sets that come in pairs, inside of pairs; of others, over all pairs of documents (the area
     under the ROC curve), the mean of the seeds' areas, each seed's beside.
     """
-    found = {}
-    for (name, labels), measure in product(SETS.items(), BETTER):
+    found: dict[tuple[str, str], Effect] = {}
+    for name, labels in SETS.items():
         rows = pick(labelled, domain=name)
         if name in PAIRED:
             good, bad = (pick(rows, label=label) for label in labels)
-            both = _wins(good.assign(pair=pair_of(good)), bad.assign(pair=pair_of(bad)), "pair", measure)
-            if len(both):
-                found[name, measure] = chance(both)
+            both = _beside(good.assign(pair=pair_of(good)), bad.assign(pair=pair_of(bad)), "pair")
+            found |= {(name, measure): chance(_win(both, measure)) for measure in BETTER if len(both)}
         elif len(rows):
-            seeds = {int(seed): _area(part, measure, labels, 1).value for seed, part in rows.groupby("seed")}
-            found[name, measure] = replace(_area(rows, measure, labels), seeds=seeds)
+            for measure in BETTER:
+                by_seed = rows.groupby("seed")
+                seeds = {int(seed): _area(part, measure, labels, 1).value for seed, part in by_seed}
+                found[name, measure] = replace(_area(rows, measure, labels), seeds=seeds)
     return found
 
 
@@ -102,14 +113,20 @@ def pair_of(rows: pd.DataFrame) -> pd.Series:
     return rows["doc_id"].str.rsplit("/", n=1).str[0]
 
 
-def _wins(good: pd.DataFrame, bad: pd.DataFrame, shared: str, measure: str) -> pd.DataFrame:
-    """Better texts beside the worse ones that share an id with them, seed by seed."""
+def _beside(good: pd.DataFrame, bad: pd.DataFrame, shared: str) -> pd.DataFrame:
+    """Better texts beside the worse ones that share an id with them, seed by seed, with all measures of both."""
     on = [shared, "seed"]
-    both = good[[*on, "domain", measure]].merge(
-        bad[[*on, measure]], on=on, suffixes=("", "_worse"), validate="one_to_one"
+    return (
+        good[[*on, "domain", *BETTER]]
+        .merge(bad[[*on, *BETTER]], on=on, suffixes=("", "_worse"), validate="one_to_one")
+        .assign(doc_id=lambda both: both[shared])
     )
+
+
+def _win(both: pd.DataFrame, measure: str) -> pd.DataFrame:
+    """Whether the better text has the better value."""
     better = BETTER[measure][1] * (both[measure] - both[f"{measure}_worse"])
-    return both.assign(win=0.5 * (1 + np.sign(better)), doc_id=both[shared])
+    return both[["doc_id", "domain", "seed"]].assign(win=0.5 * (1 + np.sign(better)))
 
 
 def _area(rows: pd.DataFrame, measure: str, labels: tuple[str, str], resamples: int = RESAMPLES) -> Effect:

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from revlm.statistics.bootstrap import auc_effect, holm, mean_effect
+from revlm.statistics import bootstrap
+from revlm.statistics.bootstrap import auc_effect, holm, mean_effect, resampled
 
 TRIALS, DOCUMENTS, COPIES = 1000, 60, 3
 
@@ -84,6 +85,18 @@ def test_auc_is_the_one_of_mann_whitney():
     found = auc_effect(positive, negative, resamples=2000)
     assert found.value == pytest.approx(expected)
     assert found.low < expected < found.high
+
+
+def test_kept_draws_are_those_of_one_generator(monkeypatch):
+    """Kept or drawn anew, in pieces of any size: each row draws as many as there are, one row after another."""
+    rng = np.random.default_rng(5)
+    plain = np.stack([np.bincount(rng.integers(300, size=300), minlength=300) for _ in range(50)])
+    for kept, cells in ((1 << 27, 1 << 16), (0, 1 << 16), (0, 700)):
+        monkeypatch.setattr(bootstrap, "KEPT_CELLS", kept)
+        monkeypatch.setattr(bootstrap, "PIECE_CELLS", cells)
+        for _ in range(2):
+            drawn = np.concatenate([counts for (counts,) in resampled((300,), 50, 5)])
+            assert np.array_equal(drawn, plain)
 
 
 def test_an_effect_knows_what_it_was_tested_against():
