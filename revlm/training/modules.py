@@ -45,6 +45,7 @@ class DirectionalLM(L.LightningModule):
         curves: CurvesConfig,
         window: int,
         prefix: int,
+        packed: bool = True,
     ) -> None:
         """Wrap a model.
 
@@ -54,6 +55,7 @@ class DirectionalLM(L.LightningModule):
             curves: bootstrap and crossing rule.
             window: positions of the curves.
             prefix: tokens before a window's body (BOS, and a tag if there is one).
+            packed: rows hold several windows, which a mask of (B, 1, T, T) keeps apart.
         """
         super().__init__()
         # from_pretrained hands out models in eval mode, which Lightning would keep.
@@ -63,7 +65,7 @@ class DirectionalLM(L.LightningModule):
         # Both taken before a strategy can flatten or shard parameters.
         self.groups = group_names(model, optimizer)
         self.flops_per_token = flops_per_token(model, window + prefix)
-        self.window, self.prefix = window, prefix
+        self.window, self.prefix, self.packed = window, prefix, packed
         # Of all windows, and of those that begin their document (others have no true beginning).
         self.all_windows = PositionCurve(window, curves.resamples, curves.seed)
         self.first_windows = PositionCurve(window, curves.resamples, curves.seed)
@@ -112,7 +114,7 @@ class DirectionalLM(L.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a micro-batch: () nats, its share of the step's mean nll."""
-        total = self.loss.sum_nll(batch["input_ids"], batch["labels"], batch["position_ids"])
+        total = self.loss.sum_nll(batch["input_ids"], batch["labels"], self._positions(batch))
         accumulate = self.trainer.accumulate_grad_batches
         # DDP averages over ranks and Lightning over micro-batches; both want a sum here.
         loss = total / batch["step_targets"] * self.trainer.world_size * accumulate
@@ -125,7 +127,7 @@ class DirectionalLM(L.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Add a batch of one direction to the curves."""
         labels = batch["labels"]
-        nll = self.loss.token_nll(batch["input_ids"], labels, batch["position_ids"])
+        nll = self.loss.token_nll(batch["input_ids"], labels, self._positions(batch))
         for name, curve in self.curves.items():
             wanted = labels != IGNORE
             if name == "first":
@@ -133,6 +135,10 @@ class DirectionalLM(L.LightningModule):
             if wanted.any():
                 position = batch["position_ids"][wanted] - self.prefix
                 curve.update(nll[wanted], position, batch["doc_id"][wanted], dataloader_idx)
+
+    def _positions(self, batch: Batch) -> Tensor | None:
+        """What a model must be told of positions; padding behind a row's one window is seen by nothing."""
+        return batch["position_ids"] if self.packed else None
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last validation's sums."""
