@@ -97,9 +97,10 @@ def revlm(model: str, *options: str) -> float:
         config.trainer.progress_bar = False
         run_folder.start(folder, plain(config))
         logger = RunLogger(folder, config.logger, plain(config), step=-1)
-        build_trainer(
+        trainer, _ = build_trainer(
             config, folder, data, module.model, fresh=False, logger=logger, callbacks=[logger, Steps(watch)]
-        ).fit(module, datamodule=data)
+        )
+        trainer.fit(module, datamodule=data)
         logger.close()
     return watch.seconds
 

@@ -73,7 +73,7 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None) -> bool:
     from revlm.records.logger import RunLogger
     from revlm.records.results import export_run, write_samples, write_summary
     from revlm.training import arithmetic
-    from revlm.training.build import build_datamodule, build_module
+    from revlm.training.build import build_datamodule, build_module, check_memory
     from revlm.training.checkpoints import step_of
     from revlm.training.strategies import SHARDED
     from revlm.training.trainer import build_trainer
@@ -81,6 +81,7 @@ def _fit(config: TrainConfig, folder: Path, checkpoint: Path | None) -> bool:
     L.seed_everything(config.seed, workers=True, verbose=False)
     data = build_datamodule(config)
     data.open()
+    check_memory(config, data)
     module = build_module(config, data)
     step = -1 if checkpoint is None else step_of(checkpoint)
     if step >= data.num_steps and (folder / run_folder.SUMMARY).exists():

@@ -14,7 +14,9 @@ PACKAGE = Path(revlm.__file__).parent
 
 # Rooms in the order in which the data flows; inside a room, modules in theirs. A dotted room lies in a folder of a room.
 HOUSE = {
-    "": ["__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths", "stopping"],
+    "": [
+        "__init__", "errors", "keys", "progress", "cache", "config", "checks", "direction", "markup", "paths", "stopping", "memory",
+    ],
     "statistics": ["__init__", "effect", "bootstrap", "correlations", "ranks", "paired", "kneser_ney"],
     "data": [
         "__init__", "document", "reading", "hashes", "order", "rows", "split", "samples", "sample", "caps", "lines", "question_sets",

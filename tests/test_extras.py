@@ -58,9 +58,9 @@ def test_every_import_of_the_tests_is_declared():
 
 
 def test_the_developers_install_holds_every_extra():
-    """All but the documentation's tools, which no test runs."""
+    """All but the documentation's tools and the peers of benchmarks, which no test runs."""
     (own,) = [line for line in EXTRA["dev"] if line.name == "revlm"]
-    assert own.extras == set(EXTRA) - {"dev", "docs"}
+    assert own.extras == set(EXTRA) - {"dev", "docs", "bench"}
     assert set(EXTRAS.values()) == own.extras
 
 

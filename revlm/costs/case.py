@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -15,8 +15,8 @@ from revlm.costs.arithmetic import Size, empty_model, row_length, size_of
 from revlm.costs.texts import Text, again, open_text
 from revlm.data.streams import Share
 from revlm.errors import UserError
+from revlm.training.arithmetic import settle
 from revlm.training.throughput import MEBI, peak_memory_mb
-from revlm.training.trainer import choose_precision
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,11 @@ class Case:
     @property
     def precision(self) -> str:
         """Lightning's, resolved for the device."""
-        wanted = self.config.trainer.precision
-        if self.device is not None:
-            return "bf16-mixed" if wanted == "auto" else wanted
-        return choose_precision(wanted, self.config.trainer.accelerator)
+        options = replace(self.config.trainer)
+        if self.device is not None and options.precision == "auto":
+            return "bf16-mixed"
+        settle(options, {}, flops=0)
+        return options.precision
 
     @cached_property
     def base(self) -> float:

@@ -34,6 +34,7 @@ from revlm.pages.runs.tables import summary_table
 from revlm.records import folder as run_folder
 from revlm.records.logger import RunLogger
 from revlm.records.results import export_run, write_samples, write_summary
+from revlm.training.arithmetic import settle
 from revlm.training.build import build_module
 from revlm.training.modules import MODULES, DirectionalLM
 from revlm.training.throughput import MEBI, peak_memory_mb
@@ -214,11 +215,12 @@ def _fit(
     """Train until the time is up, validating before and behind."""
     plain = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True))
     run_folder.start(folder, plain)
+    settle(config.trainer, {}, flops=0)
     accumulate = data.share(0, 1).accumulate
     # Two warm up, and a step may be made of several.
     watch = Stopwatch(seconds * 0.7, 3 * accumulate)
     logger = RunLogger(folder, config.logger, plain, step=-1)
-    trainer = build_trainer(
+    trainer, _ = build_trainer(
         config, folder, data, module.model, fresh=True, logger=logger, callbacks=[logger, watch]
     )
     trainer.fit(module, datamodule=data)

@@ -90,7 +90,7 @@ class TokenLoss:
         nll[:, 1:][labels[:, 1:] != IGNORE] = torch.cat(losses)
         return nll
 
-    def sum_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor) -> Tensor:
+    def sum_nll(self, input_ids: Tensor, labels: Tensor, position_ids: Tensor | None = None) -> Tensor:
         """Sum of `token_nll`, differentiable: () float32 nats."""
         states, targets = self._predictions(input_ids, labels, position_ids, self._trained_body)
         device = states.device.type

@@ -22,6 +22,7 @@ from revlm.errors import UserError
 from revlm.measures.crossing import ALL, FIRST, domain_label, intersection
 from revlm.measures.curve_files import CURVES, INTERSECTION, curves_csv, mean_rows
 from revlm.measures.curves import PositionCurve
+from revlm.memory import check_fits
 from revlm.models.language_model import arm_and_seed
 from revlm.scores.columns import IntArray
 from revlm.scores.shards import TOKEN_COLUMNS, ShardedScores
@@ -157,6 +158,11 @@ def check_room(scores: ShardedScores) -> None:
             f"curves of {domains} domains with {positions} positions and curves.resamples={resamples} need "
             f"{size / 1e9:.1f} GB: lower curves.resamples (0 for no intervals) or window, or name fewer domains."
         )
+    check_fits(
+        size,
+        f"curves of {domains} domains with {positions} positions and curves.resamples={resamples}",
+        "lower curves.resamples (0 for no intervals) or window, or name fewer domains",
+    )
 
 
 def num_positions(scores: ShardedScores) -> int:
