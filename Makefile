@@ -8,8 +8,9 @@ CONSTRAINTS := requirements/constraints.txt
 .DEFAULT_GOAL := help
 .PHONY: help install train reproduce results lint check test test-slow bench clean
 
-# Tests keep to one thread each, so two files at a time use two cores.
-SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder
+# Tests keep to one thread each, so two files at a time use two cores. A worker that dies ends the run: by files, xdist would
+# wait for ever for what it had left.
+SIDE_BY_SIDE := -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # make reproduce SCALE=smoke|laptop|paper STUDIES="02_from_scratch ..."
 SCALE ?= smoke

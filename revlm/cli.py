@@ -19,7 +19,7 @@ from revlm.composition import COMMANDS, compose, conf_dir, declared, plain, quot
 from revlm.config.marks import PATH, SHORT, VERBATIM, at_home, marked, named
 from revlm.errors import UserError
 from revlm.mistakes import check_given, mistake
-from revlm.stopping import Stopped, speaks, stoppable
+from revlm.stopping import Stopped, close_by, speaks, stoppable
 
 __all__ = ["compose", "conf_dir", "declared", "plain", "register", "run"]
 
@@ -65,6 +65,7 @@ def run(task: Callable[[Any], None]) -> NoReturn:
     except Stopped as stop:
         if speaks():
             print(stop, file=sys.stderr)
+        close_by(stop.code)
         _leave(stop.code)
     except SystemExit as end:
         # Hydra ends --help in this way.

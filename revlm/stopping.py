@@ -15,6 +15,8 @@ from typing import Any, NoReturn
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 # Schedulers kill half a minute after they have asked; a command that is not gone by then ends where it is.
 SECONDS_TO_LEAVE = 20
+# What Python and libraries may take to close down behind that.
+SECONDS_TO_CLOSE = 5
 
 
 class Stopped(BaseException):
@@ -68,7 +70,7 @@ class _Watch:
                     self._limit(number[0])
 
     def end(self) -> None:
-        if self._timer is not None and not self.leaving:
+        if self._timer is not None:
             self._timer.cancel()
 
     def _limit(self, number: int) -> None:
@@ -151,6 +153,13 @@ def leave(number: int, text: str) -> NoReturn:
     if _watches:
         _watches[-1].leave(number, text)
     raise Stopped(number, text)
+
+
+def close_by(code: int) -> None:
+    """End the process with an exit code in some seconds, whatever still closes down."""
+    timer = threading.Timer(SECONDS_TO_CLOSE, os._exit, [code])
+    timer.daemon = True
+    timer.start()
 
 
 def own(release: Callable[[], list[Popen[Any]]]) -> None:

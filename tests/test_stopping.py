@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
+from revlm import stopping
 from revlm.stopping import SIGNALS, Stopped, stoppable
 
 
@@ -38,6 +40,21 @@ def test_a_signal_raises_once(number):
         signal_again_and_again(number)
     os.kill(os.getpid(), number)
     assert stopped.value.code == 128 + number
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_command_that_has_left_leaves_no_deadline_behind(monkeypatch):
+    """A process that goes on, as under a test runner or in a notebook, is not ended by the stop before."""
+    monkeypatch.setattr(stopping, "SECONDS_TO_LEAVE", 0.3)
+    with pytest.raises(Stopped), stoppable("again"):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(10)
+    assert not [
+        thread
+        for thread in threading.enumerate()
+        if isinstance(thread, threading.Timer) and thread.is_alive() and not thread.finished.is_set()
+    ]
+    time.sleep(0.6)
 
 
 @pytest.mark.usefixtures("heard")
