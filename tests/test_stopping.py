@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 
 import pytest
@@ -46,14 +45,9 @@ def test_a_signal_raises_once(number):
 def test_a_command_that_has_left_leaves_no_deadline_behind(monkeypatch):
     """A process that goes on, as under a test runner or in a notebook, is not ended by the stop before."""
     monkeypatch.setattr(stopping, "SECONDS_TO_LEAVE", 0.3)
-    with pytest.raises(Stopped), stoppable("again"):
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(10)
-    assert not [
-        thread
-        for thread in threading.enumerate()
-        if isinstance(thread, threading.Timer) and thread.is_alive() and not thread.finished.is_set()
-    ]
+    with pytest.raises(Stopped):
+        signal_again_and_again(signal.SIGTERM)
+    # Past the deadline.
     time.sleep(0.6)
 
 
