@@ -142,7 +142,7 @@ def test_rows_longer_than_the_context_are_refused(exported):
     """A row may fill the model's context to the last position, and no more."""
     assert from_pretrained(str(exported), 130)
     with pytest.raises(
-        UserError, match=r"rows of 131 tokens are longer than .* \(130\): lower the window .* by 1"
+        UserError, match=r"rows of 131 tokens are longer than .* \(130\): lower data\.window= by 1"
     ):
         from_pretrained(str(exported), 131)
 

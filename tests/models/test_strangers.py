@@ -186,7 +186,7 @@ def test_the_token_before_a_row_can_be_named(saved, tokenizer):
     core = json.loads(tokenizer.backend_tokenizer.to_str())
     bare = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(core)))
     source = saved("gpt2", bare, n_embd=64, n_layer=2, n_head=4, n_positions=64)
-    with pytest.raises(UserError, match=r"model\.begin="):
+    with pytest.raises(UserError, match=r"begin="):
         scores(source)
     assert np.isfinite(scores(source, begin="<|bos|>")["s"][0])
     with pytest.raises(UserError, match="no token 'nowhere'"):
