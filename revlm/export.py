@@ -119,7 +119,7 @@ def training_command(recorded: dict[str, Any]) -> str | None:
 
 def _overrides(recorded: dict[str, Any], base: list[str]) -> list[str]:
     """What must stand behind `base` on the command line to give the recorded options."""
-    from revlm.records.folder import flatten
+    from revlm.records.folder import SETTLED, flatten
 
     config = OmegaConf.to_container(cli.compose("train", base), resolve=False)
     declared = OmegaConf.merge(OmegaConf.structured(TrainConfig), config)
@@ -128,6 +128,10 @@ def _overrides(recorded: dict[str, Any], base: list[str]) -> list[str]:
     if wanted.get("arm") == OmegaConf.create(recorded | {"arm": composed["arm"]}).arm:
         # It follows from other options.
         del wanted["arm"]
+    for key, usual in SETTLED.items():
+        if wanted.get(key) == usual:
+            # The same command settles it again.
+            del wanted[key]
     # A run that is older than an option has its default; a model has no options but its own.
     surplus = [key for key in composed if key.startswith("model.config.") and key not in wanted]
     return [f"~{key}" for key in surplus] + [

@@ -28,9 +28,13 @@ def names(requirements):
 
 
 def modules(*folders):
-    """Top-level modules of others that files below some folders import, anywhere in them."""
+    """Top-level modules of others that files below some folders import, anywhere in them.
+
+    benchmarks/peers/ holds what runs in environments of its own.
+    """
     found = set()
-    for path in (path for folder in folders for path in (ROOT / folder).rglob("*.py")):
+    paths = (path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+    for path in (path for path in paths if path.parent.name != "peers"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import):
                 found |= {alias.name.partition(".")[0] for alias in node.names}

@@ -35,7 +35,7 @@ SMOKE = ("scale=smoke", "logger=none", "trainer.progress_bar=false")
 # Command, its arguments, and words of what is wrong, so that another refusal is no success.
 SITUATIONS = [
     ("train", (*SMOKE, "data=files", "data.path=nothing/*.jsonl"), "matches no readable file"),
-    ("train", (*SMOKE, *HALF, "budget.batch_size=1000000"), "fewer than one batch"),
+    ("train", (*SMOKE, *HALF, "budget.batch_size=1000"), "fewer than one batch"),
     ("train", (*SMOKE, "data=files", "data.path=bad.jsonl"), "is null"),
     ("train", (*SMOKE, "data=files", "data.path=twice.jsonl"), "occurs twice"),
     ("train", (*SMOKE, "data=files", "data.path=asked.jsonl", "data.text=[]"), "name a column"),

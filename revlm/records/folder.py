@@ -36,8 +36,9 @@ FREE = (
     "trainer.progress_bar",
     "trainer.checkpoint_every_n_steps",
 )
-# What a run settles when it begins: without an option of its own it continues as it began.
-SETTLED = ("trainer.precision", "trainer.compile")
+# What a run settles when it begins, and what a short one on a processor comes to: without an option of its own it continues
+# as it began.
+SETTLED = {"trainer.precision": "32-true", "trainer.compile": False}
 
 
 def is_first_rank() -> bool:
