@@ -67,7 +67,7 @@ def read_notes() -> dict[str, str]:
 
 
 def draw(results: dict[str, Any]) -> Figure:
-    """Every ratio beside its aim, on one logarithmic axis."""
+    """Every ratio beside its aim, on one axis."""
     bars = [
         (f"{row.get('case', '')} {row['way']}".strip(), row["ratio"], row["aim"], device)
         for device, parts in results.items()
@@ -85,6 +85,5 @@ def draw(results: dict[str, Any]) -> Figure:
     axes.set_yticks(range(len(bars)), labels, fontsize=8)
     axes.invert_yaxis()
     axes.axvline(1, color="grey", linewidth=0.8)
-    axes.set_xscale("log")
     axes.set_xlabel("times as fast as the peer; black: the aim")
     return figure

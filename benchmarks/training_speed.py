@@ -201,17 +201,20 @@ def plain_lightning(model: str) -> float:
 
 def ways(model: str) -> dict[str, Way]:
     """Every way by its name; the first one is what the others are measured by."""
-    adamw = "optimizer.name=adamw"
+    adamw, compiled = "optimizer.name=adamw", "trainer.compile=true"
     found: dict[str, Way] = {
         "bare loop, float32": partial(bare, model),
         "bare loop, compiled" + (", bfloat16" if UNITS else ""): partial(bare, model, fast=True),
         "transformers Trainer": partial(trainer_of_transformers, model),
         "plain Lightning": partial(plain_lightning, model),
-        "revlm, AdamW, float32": partial(revlm, model, adamw, "trainer.precision=32-true"),
-        "revlm, AdamW": partial(revlm, model, adamw),
-        "revlm, AdamW, compiled": partial(revlm, model, adamw, "trainer.compile=true"),
-        "revlm as shipped (Muon)": partial(revlm, model),
+        "revlm, AdamW, float32": partial(revlm, model, adamw),
+        "revlm, AdamW, float32, compiled": partial(revlm, model, adamw, compiled),
     }
+    if UNITS:
+        low = "trainer.precision=bf16-mixed"
+        found["revlm, AdamW, bfloat16"] = partial(revlm, model, adamw, low)
+        found["revlm, AdamW, bfloat16, compiled"] = partial(revlm, model, adamw, low, compiled)
+    found["revlm as shipped (Muon, float32)"] = partial(revlm, model)
     if python := os.environ.get("REVLM_LITGPT"):
         found["litgpt"] = Litgpt(python, model, warm=WARM, steps=STEPS)
     return found
@@ -223,7 +226,11 @@ def speed_rows(model: str, parameters: str) -> list[Row]:
     seconds = take_turns(ways(model), ROUNDS)
     base, *_ = seconds.values()
     tokens = BATCH * ROW * STEPS
-    aims = {"revlm, AdamW": 1.6 if UNITS else 1.4, "revlm as shipped (Muon)": 1.6 if UNITS else 1.4}
+    aims = {
+        "revlm, AdamW, float32": 1.4,
+        "revlm, AdamW, bfloat16, compiled": 1.6,
+        "revlm as shipped (Muon, float32)": 1.6 if UNITS else 1.4,
+    }
     return [
         {
             "case": parameters,
