@@ -27,6 +27,7 @@ from revlm.pages.scores.tracking import log_score_run
 from revlm.records.results import commit, versions
 from revlm.scores.confounds import write_confounds
 from revlm.scores.merge import merge
+from revlm.scores.opened import open_scorer
 from revlm.scores.shards import Job, ShardedScores, shard_bounds
 from revlm.training.modules import DirectionalLM
 
@@ -118,15 +119,7 @@ def probe_reading(config: ScoreConfig, forward: str, reverse: str | None, second
                 scores.identity()
         except NotPreparedError:
             # Converts weights that are none yet, into the cache, as every command does.
-            scorer = Scorer.open(
-                forward,
-                reverse,
-                options=config.model,
-                window=config.window,
-                batch_tokens=config.batch_tokens,
-                cache_dir=Path(config.cache.dir),
-            )
-            return _unprepared(config, scorer, seconds)
+            return _unprepared(config, open_scorer(config, forward, reverse), seconds)
         opening = time.perf_counter() - started
         return _prepared(scores, opening, seconds)
 

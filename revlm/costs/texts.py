@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from datasets import Dataset
@@ -23,7 +22,7 @@ from revlm.data.reading import Reading
 from revlm.data.tokens import TokenIds, TokenStore
 from revlm.data.windows import cut_windows
 from revlm.direction import Direction
-from revlm.training.build import build_datamodule
+from revlm.training.build import build_datamodule, datamodule_of
 
 # Lengths of made-up documents: the sample's, by their logarithms.
 MEDIAN_TOKENS, SPREAD = 350, 1.0
@@ -114,14 +113,7 @@ def with_text(
     config: TrainConfig, corpus: Corpus, tokenizer: PreTrainedTokenizerFast, store: TokenStore, layout: Layout
 ) -> TokenStreamDataModule:
     """A datamodule that is open already: for other options, over text that is there."""
-    data = TokenStreamDataModule(
-        config.data,
-        tokenizer=config.tokenizer,
-        direction=config.direction,
-        budget=config.budget,
-        seed=config.seed,
-        cache_dir=Path(config.cache.dir),
-    )
+    data = datamodule_of(config)
     data.corpus, data.tokenizer, data.store, data.layout = corpus, tokenizer, store, layout
     data.opened = True
     return data

@@ -18,6 +18,27 @@ from revlm.errors import UserError
 from revlm.measures.scoring import Scorer
 
 
+def open_scorer(config: ScoreConfig | ContextsConfig, forward: str, reverse: str | None) -> Scorer:
+    """The scorer of a command's options.
+
+    Args:
+        config: of the command.
+        forward: model by name or path, the forward one of a pair.
+        reverse: the reverse one of a pair; None: one model reads both ways.
+
+    Raises:
+        UserError: a model cannot be read, or the two do not fit.
+    """
+    return Scorer.open(
+        forward,
+        reverse,
+        options=config.model,
+        window=config.window,
+        batch_tokens=config.batch_tokens,
+        cache_dir=Path(config.cache.dir),
+    )
+
+
 @dataclass(frozen=True)
 class Opened:
     """What a run reads, and with what.
@@ -55,14 +76,7 @@ class Opened:
         """
         cache = Path(config.cache.dir)
         corpus = load_corpus(config.data, cache)
-        scorer = Scorer.open(
-            forward,
-            reverse,
-            options=config.model,
-            window=config.window,
-            batch_tokens=config.batch_tokens,
-            cache_dir=cache,
-        )
+        scorer = open_scorer(config, forward, reverse)
         held_out = np.zeros(len(corpus.dataset), dtype=np.bool_)
         tokenizer = scorer.models[Direction.FORWARD].tokenizer
         store = build_store(

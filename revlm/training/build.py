@@ -19,25 +19,29 @@ from revlm.training.modules import MODULES, DirectionalLM
 MASK_BYTES = 10
 
 
+def datamodule_of(config: TrainConfig, pretrained: str | None = None) -> TokenStreamDataModule:
+    """A run's corpus and streams from its options, whatever its module; `pretrained` brings a tokenizer."""
+    return TokenStreamDataModule(
+        config.data,
+        tokenizer=config.tokenizer,
+        direction=config.direction,
+        budget=config.budget,
+        seed=config.seed,
+        cache_dir=Path(config.cache.dir),
+        pretrained=pretrained,
+    )
+
+
 def build_datamodule(config: TrainConfig) -> TokenStreamDataModule:
     """The run's corpus and streams, not opened yet.
 
     Raises:
         UserError: module and data disagree on the directions, or `init=pretrained` names nothing that is there.
     """
-    cache = Path(config.cache.dir)
     pretrained = None
     if config.init.kind is Init.pretrained:
-        pretrained = backbone.pretrained_folder(config.model, config.init, cache)
-    data = TokenStreamDataModule(
-        config.data,
-        tokenizer=config.tokenizer,
-        direction=config.direction,
-        budget=config.budget,
-        seed=config.seed,
-        cache_dir=cache,
-        pretrained=pretrained,
-    )
+        pretrained = backbone.pretrained_folder(config.model, config.init, Path(config.cache.dir))
+    data = datamodule_of(config, pretrained)
     MODULES[config.direction.module].check_directions(data.directions)
     return data
 
