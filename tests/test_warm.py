@@ -1,12 +1,17 @@
 """Forked commands are what a new Python would run: the shortcut that other tests take is none for the numbers."""
 
+import array
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
+
+from tests import warm
 
 SEEN = "import os, sys; print('torch' in sys.modules, os.getcwd(), sys.argv[1:], os.environ.get('REVLM_X')); sys.exit(3)"
 
@@ -84,6 +89,26 @@ def test_a_caller_that_is_asked_to_end_hands_it_on(python, tmp_path, number):
     assert caller.stdout.readline() == "ready\n"
     caller.send_signal(number)
     assert caller.wait(timeout=30) == number
+
+
+def test_a_signal_that_comes_before_the_command_is_known_is_handed_on(tmp_path):
+    """Whoever hears a command's first word may send a signal before its caller knows which process it is."""
+    address = str(tmp_path / "socket")
+    (tmp_path / "socket.json").write_text(json.dumps(warm.read_at_start()))
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(address)
+        listener.listen()
+        caller = subprocess.Popen([sys.executable, "-IS", warm.__file__, address, "-m", "waits"])
+        connection, _ = listener.accept()
+    with connection:
+        connection.recv(1 << 20)
+        caller.send_signal(signal.SIGTERM)
+        command = subprocess.Popen(["/bin/sleep", "60"])
+        time.sleep(0.2)
+        connection.sendall(array.array("i", [command.pid]).tobytes())
+        code = command.wait(timeout=30)
+        connection.sendall(array.array("i", [code]).tobytes())
+    assert (code, caller.wait(timeout=30)) == (-signal.SIGTERM, 128 + signal.SIGTERM)
 
 
 def test_a_caller_that_is_killed_takes_its_command_along(python, tmp_path):

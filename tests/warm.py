@@ -112,12 +112,23 @@ def ask(address: str, arguments: list[str]) -> int:
         if json.load(file) != read_at_start():
             os.execv(sys.executable, [sys.executable, *arguments])
     request = {"arguments": arguments, "folder": os.getcwd(), "environment": dict(os.environ)}  # noqa: PTH109 -- starts sooner
+    command, early = 0, list[int]()
+
+    def hand_on(number: int, _: object) -> None:
+        if command:
+            os.kill(command, number)
+        else:
+            early.append(number)
+
+    # Before the command can say a word: whoever hears it may send a signal at once.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+        signal.signal(number, hand_on)
     with socket.socket(socket.AF_UNIX) as server:
         server.connect(address)
         socket.send_fds(server, [json.dumps(request).encode()], [0, 1, 2])
         (command,) = array.array("i", server.recv(4))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
-            signal.signal(number, lambda number, _: os.kill(command, number))
+        for number in early:
+            os.kill(command, number)
         (code,) = array.array("i", server.recv(4))
     return code if code >= 0 else 128 - code
 
