@@ -39,7 +39,7 @@ def score(config: ScoreConfig) -> None:
 
 def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: Path) -> list[str]:
     """Score with one model or pair; returns the files that could not be read."""
-    from revlm.pages.scores.figures import draw_scores
+    from revlm.pages.scores.figures import are_drawn, draw_scores
     from revlm.pages.scores.run import read_score_run, score_table
     from revlm.pages.scores.tracking import log_score_run
     from revlm.records.results import commit, versions
@@ -70,10 +70,13 @@ def _score_one(config: ScoreConfig, forward: str, reverse: str | None, folder: P
         # Of this sitting: what an earlier one did was timed then.
         facts |= {"seconds": seconds, "tokens_per_second": tokens / seconds if shards else None}
         merge(scores, facts)
-    write_confounds(folder)
-    draw_scores(folder)
+    run = read_score_run(folder)
+    # Pictures come last: with them there, the table of confounds is there too.
+    if not are_drawn(run):
+        write_confounds(folder)
+        draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
-    print(score_table(read_score_run(folder)))
+    print(score_table(run))
     return scores.opened.corpus.unreadable
 
 
@@ -93,7 +96,8 @@ def _submit(config: ScoreConfig, job: Job, shards: list[int], facts: dict[str, A
 
 def _score_several(config: ScoreConfig, models: dict[str, tuple[str, str | None]], folder: Path) -> list[str]:
     """Each model into a folder of its own; then means, spread and agreement."""
-    from revlm.pages.scores.figures import draw_scores
+    from revlm.pages.scores.figures import are_drawn, draw_scores
+    from revlm.pages.scores.run import read_score_run
     from revlm.pages.scores.tracking import log_score_run
     from revlm.scores.agreement import gather
 
@@ -102,7 +106,8 @@ def _score_several(config: ScoreConfig, models: dict[str, tuple[str, str | None]
     for name, pair in models.items():
         unreadable = _score_one(config, *pair, folders[name])
     print(gather(folders, folder))
-    draw_scores(folder)
+    if not are_drawn(read_score_run(folder)):
+        draw_scores(folder)
     log_score_run(folder, config.logger, cli.plain(config))
     return unreadable
 

@@ -38,7 +38,7 @@ def train(config: TrainConfig) -> None:
 
 
 def _train(config: TrainConfig, folder: Path) -> None:
-    from revlm.pages.runs.figures import draw_run
+    from revlm.pages.runs.figures import draw_run, is_drawn
     from revlm.pages.runs.run import read_run
     from revlm.pages.runs.tables import summary_table
     from revlm.records import folder as run_folder
@@ -51,7 +51,8 @@ def _train(config: TrainConfig, folder: Path) -> None:
         run_folder.check_same_run(folder, plain)
     if _fit(config, folder, checkpoint):
         # From the files alone, so that a run whose drawing was cut short is mended by ckpt_path=last.
-        draw_run(folder)
+        if not is_drawn(folder):
+            draw_run(folder)
         print(summary_table(read_run(folder)))
         print(folder)
 

@@ -52,6 +52,11 @@ def test_an_environment_that_comes_too_late_for_a_fork_starts_a_new_python(seen,
     assert seen(**{name: "1"}).stdout.startswith("False ")
 
 
+def test_the_python_that_a_study_is_given_starts_no_new_one(seen, python, pytestconfig):
+    """run.sh takes its Python from a variable whose name begins like those that Python itself reads."""
+    assert seen(PYTHON=python).stdout.startswith(f"{not pytestconfig.getoption('--fresh')} ")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["runs=nowhere"], ["rnus=1"]])
 def test_a_forked_command_says_what_a_new_one_says(python, tmp_path, arguments):
     """Output, errors and exit code, to the byte."""

@@ -17,10 +17,10 @@ import sys
 LIBRARIES = (
     "datasets", "datatrove.executor", "hydra.main", "lightning", "lm_eval.models.huggingface", "matplotlib.pyplot",
     "pandas", "scipy.stats", "torchdata.stateful_dataloader", "torchmetrics", "transformers.models.llama.modeling_llama",
-    "wandb",
+    "wandb", "wandb.sdk.launch.inputs.internal",
 )  # fmt: skip
 
-# What Python and the libraries read when they start, by the beginnings of names.
+# What Python and the libraries read when they start, by the beginnings of names. PYTHON alone is ours: run.sh starts it.
 READ_AT_START = ("HF_", "LD_", "MKL_", "MPL", "OMP_", "PYTHON", "TORCH", "TRANSFORMERS_")
 
 
@@ -101,7 +101,8 @@ def enter(arguments: list[str], folder: str, environment: dict[str, str]) -> lis
 
 def read_at_start() -> dict[str, str]:
     """The part of the environment that is too late for a process forked from here."""
-    return {name: value for name, value in os.environ.items() if name.startswith(READ_AT_START)}
+    named = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    return {name: value for name, value in named.items() if name.startswith(READ_AT_START)}
 
 
 def ask(address: str, arguments: list[str]) -> int:

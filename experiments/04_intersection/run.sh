@@ -7,8 +7,8 @@ study=04_intersection scale=${1:-laptop}
 . experiments/common.sh
 
 # Each token is read by many windows here, so fewer documents serve.
-same="data=sample data.part=held_out data.max_bytes_per_domain=$((bytes / 6)) $contexts"
-if [ "$scale" = smoke ]; then same="$held_out $contexts"; fi
+same="$held_out $contexts"
+if [ "$scale" != smoke ]; then same="$same data.max_bytes_per_domain=$((bytes / 6))"; fi
 
 train_models
 mixed=$(models_of "$models" from_scratch_mixed_double_en)

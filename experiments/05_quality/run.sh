@@ -10,7 +10,7 @@ train_models
 mixed=$(models_of "$models" from_scratch_mixed_double_en)
 damage="data.damage=[word_shuffle,sentence_shuffle,repetition,truncation,ocr]"
 # Beginnings of documents, so that there are many of each domain.
-ladder="data=sample data.part=held_out data.max_bytes_per_document=1_200 data.max_bytes_per_domain=$((bytes / 6)) $damage"
+ladder="$held_out data.max_bytes_per_document=1_200 data.max_bytes_per_domain=$((bytes / 6)) $damage"
 revlm score "model=$mixed" $ladder "run.dir=$out/ladder"
 for seed in $(echo "$seeds" | tr , ' '); do
     pair="model.forward=$models/from_scratch_forward_en/$seed/model model.reverse=$models/from_scratch_reverse_en/$seed/model"

@@ -41,7 +41,7 @@ before=$(models_of "$models" from_scratch_forward_en)
 after=$(models_of "$out/models" $(echo "${arms#,}" | tr , ' '))
 all="${before%]},${after#[}"
 # Beginnings of documents, so that no long one decides.
-revlm score "model=$all" data=sample data.part=held_out data.max_bytes_per_document=1_200 "data.max_bytes_per_domain=$held" "run.dir=$out/held_out_en"
+revlm score "model=$all" $held_out data.max_bytes_per_document=1_200 "data.max_bytes_per_domain=$held" "run.dir=$out/held_out_en"
 revlm evaluate "model=$all" "tasks=$tasks" direction=forward "limit=$limit" "run.dir=$out/evaluated"
 
 revlm collect "runs=$out" "out=$results/records" "keep=[runs.csv,documents.parquet,answers.parquet]"

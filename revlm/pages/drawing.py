@@ -231,6 +231,11 @@ def short_count(value: float) -> str:
     return f"{value / size:.3g}{unit}"
 
 
+def up_to_date(path: Path, source: Path) -> bool:
+    """Whether a picture is there and not older than the file that it was drawn from."""
+    return path.exists() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write a PNG whole or not at all, without date or version: equal pictures are equal files."""
     data = io.BytesIO()

@@ -21,6 +21,7 @@ from revlm.statistics.effect import Effect
 
 TEST_RETEST, CROSS_SIZE, UNKNOWN = "test-retest", "cross-size", "size unknown"
 # Of a summary: what all models have in common.
+PAGE = "agreement.md"
 SHARED = (
     "data", "corpus_fingerprint", "directions", "window", "begin_token", "min_tokens", "smoothing", "hold",
 )  # fmt: skip
@@ -115,12 +116,14 @@ def write_agreement(tables: Mapping[str, Path], folder: Path) -> str:
     page = _page(rows, scores, comparable=comparable)
     written = csv_text(COLUMNS, (vars(row) | as_columns(row.found) for row in rows))
     write_atomically(folder / "agreement.csv", written)
-    write_atomically(folder / "agreement.md", page)
+    write_atomically(folder / PAGE, page)
     return page
 
 
 def gather(folders: Mapping[str, Path], folder: Path) -> str:
     """Several models' finished scoring runs as one in a folder: the combined table, agreement, the summary last.
+
+    What was gathered from these very runs already stays as it is.
 
     Returns:
         The page on agreement.
@@ -128,6 +131,8 @@ def gather(folders: Mapping[str, Path], folder: Path) -> str:
     Raises:
         UserError: the runs have no document in common, or hold them in different orders.
     """
+    if _gathered(folders, folder / SUMMARY):
+        return (folder / PAGE).read_text()
     tables = {name: path / SCORES for name, path in folders.items()}
     summaries = {name: json.loads((path / SUMMARY).read_text()) for name, path in folders.items()}
     first = next(iter(summaries.values()))
@@ -138,6 +143,14 @@ def gather(folders: Mapping[str, Path], folder: Path) -> str:
     summary = {"model": ", ".join(tables), "models": list(tables), **facts, **counts}
     write_atomically(folder / SUMMARY, json.dumps(summary | table_means(folder / SCORES), indent=2) + "\n")
     return page
+
+
+def _gathered(folders: Mapping[str, Path], summary: Path) -> bool:
+    """Whether a summary is of these models, and written after theirs."""
+    if not summary.exists() or json.loads(summary.read_text()).get("models") != list(folders):
+        return False
+    written = summary.stat().st_mtime_ns
+    return all((path / SUMMARY).stat().st_mtime_ns <= written for path in folders.values())
 
 
 def pairwise(scores: PairedScores, parameters: Mapping[str, int]) -> list[Agreement]:

@@ -69,7 +69,9 @@ def _correlations(orders: Sequence[tuple[IntArray, IntArray, IntArray]], counts:
     ranks = np.stack([_ranks(*order, counts) for order in orders], axis=1)
     ranks -= (ranks @ counts[:, :, None]) / counts.sum(axis=1)[:, None, None]
     inverse = np.linalg.pinv((ranks * counts[:, None]) @ ranks.transpose(0, 2, 1), hermitian=True)
-    found: FloatArray = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
+    # Of few rows, a resample may hold no spread in one of the two: it has no correlation.
+    with np.errstate(invalid="ignore"):
+        found: FloatArray = -inverse[:, 0, 1] / np.sqrt(inverse[:, 0, 0] * inverse[:, 1, 1])
     return found
 
 

@@ -1,6 +1,7 @@
 """Run folders as pictures."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -36,6 +37,19 @@ def test_a_run_draws_both_pictures(tmp_path):
         p.name for p in drawn
     )
     assert all(mpl.image.imread(path).std() > 0.05 for path in drawn)
+
+
+@pytest.mark.parametrize("change", [None, "missing", "older"])
+def test_a_finished_run_is_drawn_once(tmp_path, change):
+    """Pictures stand for a run unless one is missing or older than the run's end."""
+    folder = write_run(tmp_path / "run")
+    assert not figures.is_drawn(folder)
+    first, _ = figures.draw_run(folder)
+    if change == "missing":
+        first.unlink()
+    elif change == "older":
+        os.utime(first, (0, 0))
+    assert figures.is_drawn(folder) == (change is None)
 
 
 def test_equal_files_give_equal_bytes(tmp_path):

@@ -1,6 +1,7 @@
 """Scoring runs as pictures."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -14,7 +15,7 @@ from revlm.errors import UserError
 from revlm.markup import shown
 from revlm.pages.drawing import COLOURS
 from revlm.pages.scores.captions import crossing_words, crossings_finding, spread_of
-from revlm.pages.scores.figures import curves_by_domain_figure, draw_scores, spread_figure
+from revlm.pages.scores.figures import are_drawn, curves_by_domain_figure, draw_scores, spread_figure
 from revlm.pages.scores.panels import agreement_figure, confounds_figure
 from revlm.pages.scores.run import mean_s, read_score_run, score_table
 from revlm.scores.agreement import gather
@@ -61,6 +62,16 @@ def test_a_run_draws_its_pictures(run):
     names = ["confounds.png", "curves_by_domain.png", "s_by_domain.png"]
     assert sorted(path.name for path in (run.folder / "figures").iterdir()) == names
     assert all(mpl.image.imread(path).std() > 0.05 for path in drawn)
+
+
+def test_a_finished_run_is_drawn_once(run):
+    """Pictures stand for a run until its scores are newer."""
+    assert not are_drawn(read_score_run(run.folder))
+    draw_scores(run.folder)
+    assert are_drawn(read_score_run(run.folder))
+    later = (run.folder / "figures" / "confounds.png").stat().st_mtime + 10
+    os.utime(run.folder / "score.json", (later, later))
+    assert not are_drawn(read_score_run(run.folder))
 
 
 def test_several_models_draw_their_agreement(several):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import numpy as np
 import pyarrow as pa
@@ -274,6 +275,15 @@ def test_gathered_runs_are_one_run(columns, tmp_path):
     assert summary["nll_forward"] == pytest.approx(np.average(table["nll_forward"], weights=tokens))
     assert sum(domain["num_documents"] for domain in summary["by_domain"].values()) == len(table)
     assert metadata(table.schema)["models"] == ["a", "b"]
+    # Again: what stands is told; with a newer run of one model, or other models, all is gathered anew.
+    (tmp_path / "agreement.md").write_text("told")
+    assert gather(folders, tmp_path) == "told"
+    assert gather(dict(reversed(folders.items())), tmp_path) != "told"
+    gather(folders, tmp_path)
+    (tmp_path / "agreement.md").write_text("told")
+    later = (tmp_path / "score.json").stat().st_mtime + 10
+    os.utime(folders["a"] / "score.json", (later, later))
+    assert gather(folders, tmp_path) != "told"
 
 
 def test_moments_do_not_mind_batches_or_offsets():

@@ -23,6 +23,9 @@ from revlm.pages.files import Crossing, Curve
 from revlm.pages.runs import captions
 from revlm.pages.runs.run import Run, number, read_run
 from revlm.pages.runs.sweeps import Arm, gather
+from revlm.records.folder import SUMMARY
+
+FIGURES, PICTURES = "figures", ("loss_by_direction.png", "position_curves.png")
 
 
 def draw_run(folder: Path | str) -> list[Path]:
@@ -31,12 +34,17 @@ def draw_run(folder: Path | str) -> list[Path]:
     Raises:
         UserError: the folder is no run, or a file is missing or damaged.
     """
-    return draw([read_run(folder, finished=False)], Path(folder) / "figures")
+    return draw([read_run(folder, finished=False)], Path(folder) / FIGURES)
+
+
+def is_drawn(folder: Path) -> bool:
+    """Whether a finished run has both pictures, as `draw_run` leaves them."""
+    return all(drawing.up_to_date(folder / FIGURES / name, folder / SUMMARY) for name in PICTURES)
 
 
 def draw(runs: Sequence[Run], folder: Path) -> list[Path]:
     """Both pictures of some runs, a panel an experiment."""
-    pictures = {"loss_by_direction.png": loss_figure, "position_curves.png": position_figure}
+    pictures = dict(zip(PICTURES, (loss_figure, position_figure), strict=True))
     return [drawing.save(picture(runs), folder / name) for name, picture in pictures.items()]
 
 

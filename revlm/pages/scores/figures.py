@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ from revlm.pages.scores.captions import Spread
 from revlm.pages.scores.panels import agreement_figure, confounds_figure
 from revlm.pages.scores.run import ScoreRun, domain_labels, read_score_run
 from revlm.scores.columns import read_columns
+from revlm.scores.table import SUMMARY
 
+FIGURES = "figures"
 MOST_ROWS = 30  # domains in one chart of S
 MOST_PANELS = 15  # domains with curves
 FEW = 5  # documents: fewer have no box
@@ -41,12 +43,27 @@ def draw_scores(folder: Path | str) -> list[Path]:
         UserError: the folder is no finished scoring run, or a file is damaged.
     """
     run = read_score_run(folder)
-    pictures = {"s_by_domain.png": spread_figure, "confounds.png": confounds_figure}
+    return [
+        drawing.save(picture(run), run.folder / FIGURES / name) for name, picture in _pictures(run).items()
+    ]
+
+
+def are_drawn(run: ScoreRun) -> bool:
+    """Whether a finished scoring run has its pictures, as `draw_scores` leaves them."""
+    paths = [run.folder / FIGURES / name for name in _pictures(run)]
+    return all(drawing.up_to_date(path, run.folder / SUMMARY) for path in paths)
+
+
+def _pictures(run: ScoreRun) -> dict[str, Callable[[ScoreRun], Figure]]:
+    pictures: dict[str, Callable[[ScoreRun], Figure]] = {
+        "s_by_domain.png": spread_figure,
+        "confounds.png": confounds_figure,
+    }
     if run.curves:
         pictures["curves_by_domain.png"] = curves_by_domain_figure
     if len(run.models) > 1:
         pictures["agreement.png"] = agreement_figure
-    return [drawing.save(picture(run), run.folder / "figures" / name) for name, picture in pictures.items()]
+    return pictures
 
 
 def spread_figure(run: ScoreRun) -> Figure:
